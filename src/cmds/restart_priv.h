@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Between the source files of restart. */
+#ifndef CMDS_RESTART_PRIV_H
+#define CMDS_RESTART_PRIV_H
+
+#include "cmds/common.h"
+#include "cmds/dialog.h"
+
+/* The command line, checked. Strings belong to argv. */
+struct restart_opts {
+	struct cmd_log log;
+	bool is_copying_back; /* -C */
+	bool is_forced;	      /* -F */
+	bool is_interactive;  /* -i */
+	bool is_traced;	      /* -t */
+	bool ignores_changes; /* -w: no warning for files changed since the checkpoint */
+	bool is_waiting;      /* not -W */
+	bool is_stopped;      /* -z */
+	int signal_root;      /* -k, or SIGCONT */
+	int signal_all;	      /* -K */
+	const char *file;
+};
+
+/*
+ * Parse the command line. Returns -1 to go on with *ret, else the exit status: --help and --version
+ * are done, or a message was printed.
+ */
+int restart_opts_parse(int argc, char **argv, struct restart_opts *ret);
+
+/* The dialogue of restart -i. */
+enum dialog_end restart_interactive(struct selection *sel);
+
+/*
+ * Stay until the restarted root ends: pass signals on, share the terminal, stop and continue as it
+ * does. Returns its exit status; does not return when the root was killed by a signal, but dies of
+ * the same one. A failure of the waiting itself is printed and is status 1.
+ */
+int restart_follow(struct stasis_restored *restored);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef DUMP_DUMP_PRIV_H
+#define DUMP_DUMP_PRIV_H
+
+#include "image/image.h"
+#include "inject/inject.h"
+#include "lib/arena.h"
+#include "tree/tree.h"
+
+/* Queued signals, each a siginfo_t, in order. */
+struct pending {
+	size_t nr;
+	ProtobufCBinaryData *list;
+};
+
+/* The queues of one process. They can be read only while nothing of ours runs in it (ptrace wants it
+ * stopped), so before the parasite goes in. */
+struct task_pending {
+	struct pending shared;
+	struct pending *threads; /* as task->threads */
+};
+
+int dump_pending_read(struct task *t, struct arena *a, struct task_pending *ret,
+		      struct stasis_error *err);
+
+/* Records of one process, filled from /proc, the parasite and ptrace; strings live in the arena. */
+int dump_process_record(struct session *s, struct task *t, const struct parasite_task *from_inside,
+			const struct pending *pending, struct arena *a, Stasis__Process *ret,
+			struct stasis_error *err);
+
+/* One thread. */
+int dump_thread_record(struct session *s, struct thread *th,
+		       const struct parasite_thread *from_inside, const struct pending *pending,
+		       struct arena *a, Stasis__Thread *ret, struct stasis_error *err);
+
+/* What is left of the time-out of the call the thread sleeps in, if it is one that the kernel would
+ * continue by restart_syscall(2); fills has_remaining, remaining_ns and timed_nr. */
+void dump_timed_call(struct thread *th, Stasis__Thread *ret);
+
+/* The notes a debugger reads, for one thread; the leader's come first and hold PRPSINFO and AUXV. */
+int dump_core_notes(struct session *s, struct thread *th, struct image_writer *w,
+		    struct stasis_error *err);
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The part of a checkpoint that changes nothing and writes nothing: stop the tree, look at its memory
+ * and descriptors, collect every obstacle. A checkpoint, `chkpnt -n` and `stasis check` share it.
+ */
+#include "dump/plan.h"
+#include "lib/scoped.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void add_obstacle(void *arg, struct task *t, int fd, const char *text)
+{
+	struct dump_plan *p = arg;
+	struct dump_obstacle *bigger;
+
+	s_debug(p->s, "obstacle: %s(%d) fd %d: %s", t->comm, t->pid, fd, text);
+	bigger = realloc(p->obstacles, (p->nr_obstacles + 1) * sizeof(*bigger));
+	if (!bigger)
+		return; /* the first one, which decides, is in *err as well */
+	p->obstacles = bigger;
+	p->obstacles[p->nr_obstacles].task = t;
+	p->obstacles[p->nr_obstacles].fd = fd;
+	p->obstacles[p->nr_obstacles].text = strdup(text);
+	p->nr_obstacles++;
+}
+
+static uint64_t get_object(void *arg, struct task *t, const struct stat *st, int fd,
+			   const char *link, struct stasis_error *err)
+{
+	struct dump_plan *p = arg;
+
+	return mem_save_object(p->mem, t, st, fd, link, err);
+}
+
+static uint64_t fresh_object(void *arg)
+{
+	struct dump_plan *p = arg;
+
+	return mem_save_fresh_id(p->mem);
+}
+
+int dump_plan_make(struct session *s, const struct stasis_dump_opts *opts, struct dump_plan *p,
+		   struct stasis_error *err)
+{
+	struct object_source objects = {.arg = p, .get = get_object, .fresh = fresh_object};
+	unsigned timeout_ms = opts->stop_timeout_ms ? opts->stop_timeout_ms : DUMP_STOP_TIMEOUT_MS;
+	struct stasis_error fd_err;
+	int mem_result;
+
+	p->s = s;
+	if (tree_stop(s, opts->root, opts->flags & STASIS_DUMP_RECURSIVE, opts->skip_pids,
+		      opts->nr_skip_pids, timeout_ms, &p->tree, err) < 0)
+		return -1;
+	mem_result = mem_save_plan(s, p->tree, add_obstacle, p, &p->mem, err);
+	if (!p->mem)
+		return -1;
+	/* go on after a mapping's obstacle: the user wants to hear of all of them at once */
+	if (fd_save_collect(s, p->tree, opts->choices, opts->nr_choices, add_obstacle, p, &objects,
+			    &p->fds, &fd_err) < 0) {
+		if (mem_result == 0 && err)
+			*err = fd_err;
+		return -1;
+	}
+	return mem_result;
+}
+
+void dump_plan_done(struct dump_plan *p)
+{
+	fd_save_free(p->fds);
+	mem_save_free(p->mem);
+	tree_resumep(&p->tree);
+	for (size_t i = 0; i < p->nr_obstacles; i++)
+		free(p->obstacles[i].text);
+	free(p->obstacles);
+	memset(p, 0, sizeof(*p));
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef DUMP_PLAN_H
+#define DUMP_PLAN_H
+
+#include "memory/memory.h"
+#include "resource/resource.h"
+
+enum { DUMP_STOP_TIMEOUT_MS = 10000 };
+
+/* Something that cannot be saved. fd -1: not a descriptor. */
+struct dump_obstacle {
+	struct task *task;
+	int fd;
+	char *text;
+};
+
+/* A stopped tree and what is known of it; zero it to start. */
+struct dump_plan {
+	struct session *s;
+	struct tree *tree;
+	struct mem_save *mem;
+	struct fd_save *fds;
+	size_t nr_obstacles;
+	struct dump_obstacle *obstacles;
+};
+
+/* Stop the tree and look. On failure the plan still holds the obstacles found and, as far as it got,
+ * the stopped tree; dump_plan_done() is due in any case and resumes it. */
+int dump_plan_make(struct session *s, const struct stasis_dump_opts *opts, struct dump_plan *p,
+		   struct stasis_error *err);
+void dump_plan_done(struct dump_plan *p); /* for scoped() */
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Every byte of the data area against its digest. Threads take segments in file order; each has one
+ * buffer, so memory stays below a few MiB whatever the image's size.
+ */
+#include "image/image_priv.h"
+#include "lib/io.h"
+#include "lib/scoped.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <xxhash.h>
+
+enum {
+	BUFFER_BYTES = 1 << 17, /* stays in the processor's cache between pread() and digest */
+	MAX_VERIFY_THREADS = 16,
+};
+
+struct verify {
+	const struct image *img;
+	atomic_size_t next;
+	atomic_size_t first_bad; /* index; nr_segments while all is well */
+	pthread_mutex_t lock;	 /* of err, and of changes of first_bad */
+	struct stasis_error *err;
+};
+
+/* Zeros fill the file up to the next segment. */
+static int check_padding(const struct image *img, const struct image_segment *seg,
+			 struct stasis_error *err)
+{
+	static const unsigned char zeros[IMAGE_ALIGN];
+	unsigned char padding[IMAGE_ALIGN];
+	uint64_t end = seg->offset + seg->filesz;
+	size_t len = image_align(end, IMAGE_ALIGN) - end;
+
+	if (len == 0)
+		return 0;
+	if (io_pread_full(img->fd, padding, len, end, err) < 0)
+		return -1;
+	return memcmp(padding, zeros, len) ? stasis_fail(err, STASIS_E_CORRUPT,
+							 "not zero behind its end") : 0;
+}
+
+static int digest_file(const struct image *img, const struct image_segment *seg,
+		       unsigned char *buffer, uint64_t *ret, struct stasis_error *err)
+{
+	uint64_t done = 0;
+	XXH3_state_t *state;
+
+	if (seg->filesz <= BUFFER_BYTES) {
+		if (io_pread_full(img->fd, buffer, seg->filesz, seg->offset, err) < 0)
+			return -1;
+		*ret = image_digest(buffer, seg->filesz);
+		return 0;
+	}
+	state = XXH3_createState();
+	if (!state)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory");
+	(void)XXH3_64bits_reset(state); /* fails for NULL only, like the update */
+	while (done < seg->filesz) {
+		uint64_t left = seg->filesz - done;
+		size_t len = left < BUFFER_BYTES ? (size_t)left : BUFFER_BYTES;
+
+		if (io_pread_full(img->fd, buffer, len, seg->offset + done, err) < 0)
+			break;
+		(void)XXH3_64bits_update(state, buffer, len);
+		done += len;
+	}
+	*ret = XXH3_64bits_digest(state);
+	(void)XXH3_freeState(state);
+	return done == seg->filesz ? 0 : -1;
+}
+
+static int check_segment(const struct image *img, const struct image_segment *seg,
+			 unsigned char *buffer, struct stasis_error *err)
+{
+	uint64_t digest = 0;
+
+	if (seg->filesz == 0)
+		return 0;
+	if (digest_file(img, seg, buffer, &digest, err) < 0)
+		return -1;
+	if (digest != seg->digest)
+		return stasis_fail(err, STASIS_E_CORRUPT, "checksum mismatch");
+	return check_padding(img, seg, err);
+}
+
+/* Keep the failure of the first segment in the file. */
+static void verify_fail(struct verify *v, size_t index, const struct stasis_error *err)
+{
+	const struct image_segment *seg = &v->img->segments[index];
+
+	(void)pthread_mutex_lock(&v->lock);
+	if (index < atomic_load(&v->first_bad)) {
+		atomic_store(&v->first_bad, index);
+		if (v->err)
+			*v->err = *err;
+		(void)stasis_fail_prefix(v->err, "image '%s': segment %zu (%s 0x%llx)",
+					 v->img->name, index,
+					 seg->type == IMAGE_SEG_LOAD ? "address" : "object offset",
+					 (unsigned long long)seg->vaddr);
+	}
+	(void)pthread_mutex_unlock(&v->lock);
+}
+
+/* Indices are handed out in order, so whatever lies before a bad segment is being checked by someone
+ * who finishes it. */
+static void verify_some(void *arg)
+{
+	struct verify *v = arg;
+	scoped_free unsigned char *buffer = malloc(BUFFER_BYTES);
+	struct stasis_error err;
+	size_t i;
+
+	for (;;) {
+		i = atomic_fetch_add(&v->next, 1);
+		if (i >= v->img->nr_segments || i > atomic_load(&v->first_bad))
+			return;
+		if (!buffer)
+			(void)stasis_fail(&err, STASIS_E_NOMEM, "no memory");
+		else if (check_segment(v->img, &v->img->segments[i], buffer, &err) == 0)
+			continue;
+		verify_fail(v, i, &err);
+	}
+}
+
+int image_verify_data(const struct image *img, unsigned nr_threads, struct stasis_error *err)
+{
+	struct verify v = {.img = img, .first_bad = img->nr_segments, .err = err};
+	unsigned nr = nr_threads < MAX_VERIFY_THREADS ? nr_threads : MAX_VERIFY_THREADS;
+
+	if (nr > img->nr_segments)
+		nr = (unsigned)img->nr_segments;
+	(void)pthread_mutex_init(&v.lock, NULL);
+	image_run_parallel(nr, verify_some, &v);
+	(void)pthread_mutex_destroy(&v.lock);
+	return atomic_load(&v.first_bad) == img->nr_segments ? 0 : -1;
+}

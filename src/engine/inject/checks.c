@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Conditions under which code of ours cannot run in a process, and the one that can be lifted:
+ * seccomp. Its filters are suspended (root only) while we are inside. They are back when the engine
+ * is killed, so the way home uses nothing but munmap, rt_sigprocmask, close and futex.
+ */
+#include "inject/inject_priv.h"
+#include "lib/io.h"
+#include "lib/scoped.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+
+#ifndef PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG /* Linux 6.4 */
+#define PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG 0x4211
+#endif
+
+enum {
+	STATUS_BYTES = 2 << 20,
+	SECCOMP_STRICT = 1,
+	TRACE_OPTIONS = PTRACE_O_TRACESYSGOOD,
+};
+
+struct dispatch_config { /* struct ptrace_sud_config */
+	uint64_t mode, selector, offset, len;
+};
+
+static int check_thread(const struct thread *th, struct stasis_error *err)
+{
+	struct dispatch_config sud = {0};
+
+	if (!arch_is_native(&th->regs))
+		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+				   "thread %d runs 32-bit code, which is not supported", th->tid);
+	if (arch_has_shadow_stack(th->tid))
+		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+				   "thread %d has a shadow stack, which is not supported; start the "
+				   "program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off",
+				   th->tid);
+	if (ptrace((enum __ptrace_request)PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, th->tid,
+		   (void *)sizeof(sud), &sud) == 0 &&
+	    sud.mode)
+		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+				   "thread %d uses syscall user dispatch, which is not supported",
+				   th->tid);
+	return 0;
+}
+
+static unsigned long status_number(const char *text, const char *key)
+{
+	const char *p = strstr(text, key);
+
+	return p ? strtoul(p + strlen(key), NULL, 10) : 0;
+}
+
+static int read_seccomp(int dirfd, const char *name, unsigned long *ret_mode,
+			unsigned long *ret_filters)
+{
+	scoped_free char *text = NULL;
+	size_t len;
+
+	if (io_read_file_at(dirfd, name, STATUS_BYTES, &text, &len, NULL) < 0)
+		return -1;
+	*ret_mode = status_number(text, "\nSeccomp:\t");
+	*ret_filters = status_number(text, "\nSeccomp_filters:\t"); /* Linux 5.9 */
+	return 0;
+}
+
+/* In a container everybody has the container's filters; ones that let the engine work will do. */
+static bool has_only_our_filters(unsigned long filters)
+{
+	unsigned long mode, own_filters;
+
+	return filters && read_seccomp(-1, "/proc/thread-self/status", &mode, &own_filters) == 0 &&
+	       own_filters == filters;
+}
+
+static int check_seccomp(struct inject *in, const struct thread *th, struct stasis_error *err)
+{
+	unsigned long mode, filters;
+	char name[48];
+
+	(void)snprintf(name, sizeof(name), "task/%d/status", th->tid);
+	if (read_seccomp(in->t->procfd, name, &mode, &filters) < 0)
+		return stasis_fail(err, STASIS_E_GONE, "thread %d has ended", th->tid);
+	if (mode == SECCOMP_STRICT)
+		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+				   "thread %d is in strict seccomp mode, which is not supported",
+				   th->tid);
+	if (mode && !in->has_suspended_seccomp && !has_only_our_filters(filters))
+		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+				   "thread %d is confined by seccomp filters; only root can "
+				   "checkpoint it",
+				   th->tid);
+	return 0;
+}
+
+int inject_check(struct inject *in, struct stasis_error *err)
+{
+	for (size_t i = 0; i < in->t->nr_threads; i++) {
+		const struct thread *th = &in->t->threads[i];
+
+		if (check_thread(th, err) < 0)
+			return -1;
+		/* filters may differ by thread, but looking at each costs; root need not know */
+		if ((i == 0 || !in->has_suspended_seccomp) && check_seccomp(in, th, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* From here on children made by the process are not attached any more: it makes none. */
+static void set_options(struct inject *in, unsigned extra)
+{
+	for (size_t i = 0; i < in->t->nr_threads; i++)
+		(void)ptrace(PTRACE_SETOPTIONS, in->t->threads[i].tid, NULL,
+			     (void *)(uintptr_t)(TRACE_OPTIONS | extra)); /* it has ended */
+}
+
+int seccomp_suspend(struct inject *in, struct stasis_error *err)
+{
+	const pid_t leader = in->t->threads[0].tid;
+
+	if (ptrace(PTRACE_SETOPTIONS, leader, NULL,
+		   (void *)(uintptr_t)(TRACE_OPTIONS | PTRACE_O_SUSPEND_SECCOMP)) == 0) {
+		set_options(in, PTRACE_O_SUSPEND_SECCOMP);
+		in->has_suspended_seccomp = true;
+		return 0;
+	}
+	if (ptrace(PTRACE_SETOPTIONS, leader, NULL, (void *)(uintptr_t)TRACE_OPTIONS) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "set trace options of %d", leader);
+	set_options(in, 0);
+	return 0;
+}
+
+void seccomp_resume(struct inject *in)
+{
+	if (in->has_suspended_seccomp)
+		set_options(in, 0);
+	in->has_suspended_seccomp = false;
+}

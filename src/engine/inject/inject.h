@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef INJECT_INJECT_H
+#define INJECT_INJECT_H
+
+#include "parasite/proto.h"
+#include "tree/tree.h"
+
+/*
+ * Load the parasite into a stopped process and start it in the leader (it serves requests on a socket
+ * pair; the other threads stay stopped). If this engine dies at any moment, the parasite sees end of
+ * file, removes itself and the program goes on where it was.
+ * Sets task->inject; tree_resume() removes it.
+ */
+int inject_open(struct session *s, struct task *t, struct stasis_error *err);
+
+/* Same for many tasks, overlapping their start-up; skips zombies and tasks already open. */
+int inject_open_all(struct session *s, struct tree *tree, struct stasis_error *err);
+
+/* Remove the parasite: mapping, descriptors and registers are as before, the task still stopped. */
+void inject_close(struct task *t);
+
+/* State that only the process itself can read: see struct parasite_task and parasite_thread (one per
+ * thread, in the order of task->threads). Owned by the inject object, valid until inject_close().
+ * What comes back is checked for range and is otherwise untrusted. */
+int inject_collect(struct task *t, const struct parasite_task **ret_task,
+		   const struct parasite_thread **ret_threads, struct stasis_error *err);
+
+/* Values of the POSIX timers with the given ids (from /proc/PID/timers), in the same order. */
+int inject_timers(struct task *t, const int32_t *ids, size_t nr, struct parasite_timer *ret,
+		  struct stasis_error *err);
+
+/* A run of pages to be written into a file. */
+struct page_run {
+	tracee_addr addr;
+	uint64_t len;	 /* bytes, whole pages */
+	uint64_t offset; /* in the file */
+};
+
+/*
+ * Have the process write runs of its own memory to file_fd (ours; passed over the socket and closed
+ * there afterwards). ret_digests gets XXH3-64 (seed 0) of each run's bytes.
+ * Errors: IO (disk full: sys_errno ENOSPC), INTERNAL when the parasite misbehaves.
+ */
+int inject_write_runs(struct task *t, int file_fd, const struct page_run *runs, size_t nr,
+		      uint64_t *ret_digests, struct stasis_error *err);
+
+/* Which pages of [addr, addr + len) are in core (mincore(2)): one byte per page. */
+int inject_mincore(struct task *t, tracee_addr addr, uint64_t len, uint8_t *ret_bytes,
+		   struct stasis_error *err);
+
+/* Execute one system call in the leader; *ret gets its result or -errno. */
+int inject_syscall(struct task *t, long nr, const uint64_t args[6], int64_t *ret,
+		   struct stasis_error *err);
+
+/*
+ * Lower level, shared with restore (restore/hand_over.c): one remote system call in a thread in
+ * ptrace-stop, executed at `gadget`, the address of a `syscall` instruction in that process.
+ * Registers are set to `base` with the call's arguments; the thread's registers are changed
+ * afterwards, set them yourself.
+ */
+int remote_syscall_at(pid_t tid, tracee_addr gadget, const struct arch_regs *base, long nr,
+		      const uint64_t args[6], int64_t *ret, struct stasis_error *err);
+
+#endif

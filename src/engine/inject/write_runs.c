@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Pages into a file, written by the process itself. What it cannot read (PROT_NONE, or memory that
+ * went away under it) is read through /proc/PID/mem and written from here.
+ */
+#include "inject/inject_priv.h"
+#include "lib/io.h"
+#include "lib/scoped.h"
+
+#include <fcntl.h>
+#include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+enum { BATCH = WIRE_RUNS_PER_REQUEST, CHUNK_BYTES = 1 << 20 };
+
+static int fail_write(struct task *t, const struct page_run *run, int error,
+		      struct stasis_error *err)
+{
+	errno = error;
+	(void)stasis_fail_errno(err, STASIS_E_IO, "write memory of process %d at 0x%llx to the image",
+				t->pid, (unsigned long long)run->addr);
+	return -1;
+}
+
+/* The slow way, for one run. */
+static int write_from_here(struct task *t, int file_fd, const struct page_run *run,
+			   uint64_t *ret_digest, struct stasis_error *err)
+{
+	scoped_fd int mem = openat(t->procfd, "mem", O_RDONLY | O_CLOEXEC);
+	scoped_free void *buf = malloc(CHUNK_BYTES);
+	XXH3_state_t *st;
+	int r = 0;
+
+	if (mem < 0 || !buf)
+		return stasis_fail_errno(err, STASIS_E_IO, "read the memory of process %d", t->pid);
+	st = XXH3_createState();
+	if (!st)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a checksum");
+	(void)XXH3_64bits_reset(st); /* fails for NULL only */
+	for (uint64_t done = 0; done < run->len && r == 0; done += CHUNK_BYTES) {
+		size_t len = run->len - done < CHUNK_BYTES ? run->len - done : CHUNK_BYTES;
+
+		r = io_pread_full(mem, buf, len, run->addr + done, err);
+		if (r == 0)
+			r = io_pwrite_full(file_fd, buf, len, run->offset + done, err);
+		(void)XXH3_64bits_update(st, buf, len);
+	}
+	*ret_digest = XXH3_64bits_digest(st);
+	(void)XXH3_freeState(st);
+	return r;
+}
+
+static void fill_batch(struct wire_run *buf, const struct page_run *runs, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++)
+		buf[i] = (struct wire_run){
+			.addr = runs[i].addr, .len = runs[i].len, .offset = runs[i].offset};
+}
+
+/* The lists agree: what the answer says about itself is looked at and nothing else. */
+static int take_batch(struct task *t, int file_fd, const struct wire_run *buf,
+		      const struct page_run *runs, size_t nr, uint64_t *ret_digests,
+		      struct stasis_error *err)
+{
+	for (size_t i = 0; i < nr; i++) {
+		if (buf[i].error == EFAULT) {
+			if (write_from_here(t, file_fd, &runs[i], &ret_digests[i], err) < 0)
+				return -1;
+			continue;
+		}
+		if (buf[i].error)
+			return fail_write(t, &runs[i], buf[i].error, err);
+		if (buf[i].written != runs[i].len)
+			return stasis_fail(err, STASIS_E_INTERNAL,
+					   "process %d wrote a part of its memory only", t->pid);
+		ret_digests[i] = buf[i].digest;
+	}
+	return 0;
+}
+
+static int write_batch(struct inject *in, int file_fd, struct wire_run *buf,
+		       const struct page_run *runs, size_t nr, uint64_t *ret_digests,
+		       struct stasis_error *err)
+{
+	struct wire_request req = {.op = WIRE_OP_WRITE, .a = {nr}};
+
+	fill_batch(buf, runs, nr);
+	if (inject_write(in, in->at.buffer, buf, nr * sizeof(*buf), err) < 0)
+		return -1;
+	if (inject_request(in, &req, file_fd, NULL, err) < 0) {
+		if (err && err->sys_errno == EMFILE)
+			return stasis_fail(err, STASIS_E_UNSUPPORTED,
+					   "process %d (%s) has no free descriptor for the image",
+					   in->t->pid, in->t->comm);
+		return -1;
+	}
+	if (inject_read(in, in->at.buffer, buf, nr * sizeof(*buf), err) < 0)
+		return -1;
+	return take_batch(in->t, file_fd, buf, runs, nr, ret_digests, err);
+}
+
+int inject_write_runs(struct task *t, int file_fd, const struct page_run *runs, size_t nr,
+		      uint64_t *ret_digests, struct stasis_error *err)
+{
+	scoped_free struct wire_run *buf = NULL;
+
+	if (!t->inject)
+		return stasis_fail(err, STASIS_E_INTERNAL, "process %d has no parasite", t->pid);
+	buf = malloc(BATCH * sizeof(*buf));
+	if (!buf)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for page runs");
+	for (size_t from = 0; from < nr; from += BATCH) {
+		const size_t now = nr - from < BATCH ? nr - from : BATCH;
+
+		if (write_batch(t->inject, file_fd, buf, runs + from, now, ret_digests + from,
+				err) < 0)
+			return -1;
+	}
+	return 0;
+}

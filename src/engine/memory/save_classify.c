@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What kind of mapping is it, and can it be saved? The names by which the kernel marks its special
+ * mappings are known here only. Names in brackets and those that do not begin with a slash cannot be
+ * chosen by a program, except behind "[anon:" and "[anon_shmem:"; names of deleted files can, so
+ * those count only on the kernel's own tmpfs, where no program makes files.
+ */
+#include "memory/save_priv.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+static bool begins(const char *s, const char *prefix)
+{
+	return s && strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+static bool is_vdso(const struct vma *v)
+{
+	return v->path && strcmp(v->path, "[vdso]") == 0;
+}
+
+static bool is_kernel_data(const struct vma *v)
+{
+	return begins(v->path, "[vvar") || begins(v->path, "[vsyscall]");
+}
+
+static const char *obstacle_by_flags(const struct vma *v)
+{
+	if (v->flags & VMA_F_HUGETLB)
+		return "memory of hugetlbfs; use transparent huge pages instead";
+	if (v->flags & VMA_F_SHADOW_STACK)
+		return "shadow stack; start the program with "
+		       "GLIBC_TUNABLES=glibc.cpu.hwcaps=-SHSTK";
+	if (v->flags & (VMA_F_IO | VMA_F_PFNMAP))
+		return "memory of a device; unmap it before the dump";
+	if (v->flags & VMA_F_UFFD)
+		return "registered with userfaultfd; unregister it before the dump";
+	return NULL;
+}
+
+static const char *obstacle_by_name(const struct vma *v)
+{
+	if (begins(v->path, "anon_inode:[io_uring]"))
+		return "ring of io_uring; close it before the dump";
+	if (begins(v->path, "/[aio]"))
+		return "ring of asynchronous I/O; call io_destroy() before the dump";
+	if (begins(v->path, "/secretmem"))
+		return "secret memory (memfd_secret); unmap it before the dump";
+	if (begins(v->path, "[uprobes]"))
+		return "probed by uprobes; remove the probes before the dump";
+	if (v->path && v->path[0] != '/' && v->path[0] != '[')
+		return "mapping of a kernel object that cannot be saved; unmap it before the dump";
+	return NULL;
+}
+
+static const char *obstacle_by_shm(const struct mem_save *m, const struct vma *v)
+{
+	if (v->dev != m->shm_dev || begins(v->path, "/dev/zero") || begins(v->path, "/memfd:") ||
+	    begins(v->path, "[anon_shmem:"))
+		return NULL;
+	if (begins(v->path, "/SYSV"))
+		return "System V shared memory; detach it (shmdt) before the dump";
+	return "memory of a kernel object that cannot be saved; unmap it before the dump";
+}
+
+static const char *obstacle_by_file(const struct save_file *f, const struct vma *v)
+{
+	if (S_ISREG(f->id.mode))
+		return NULL;
+	/* a private mapping of /dev/zero is anonymous memory by another name */
+	if (S_ISCHR(f->id.mode) && !(v->flags & VMA_F_SHARED) &&
+	    strcmp(f->id.path, "/dev/zero") == 0)
+		return NULL;
+	return "mapping of a device; unmap it before the dump";
+}
+
+/* May a forced dump save it as if there were nothing special about it? Otherwise it is left out. */
+static bool is_plain_otherwise(const struct vma *v)
+{
+	if (v->flags & (VMA_F_IO | VMA_F_PFNMAP | VMA_F_SHADOW_STACK | VMA_F_SHARED))
+		return false;
+	return !v->path || v->path[0] == '[';
+}
+
+static void refuse(struct mem_save *m, size_t task, size_t vma, const char *text)
+{
+	struct save_task *st = &m->tasks[task];
+
+	save_obstacle(m, st->t, &st->vmas.v[vma], text);
+	st->sv[vma].is_skipped = !is_plain_otherwise(&st->vmas.v[vma]);
+}
+
+static Stasis__ObjectType object_type(const struct mem_save *m, const struct vma *v)
+{
+	if (v->dev != m->shm_dev)
+		return STASIS__OBJECT_TYPE__OBJECT_DELETED_FILE;
+	return begins(v->path, "/memfd:") ? STASIS__OBJECT_TYPE__OBJECT_MEMFD :
+					    STASIS__OBJECT_TYPE__OBJECT_SHARED_ANON;
+}
+
+static int classify_file(struct mem_save *m, size_t task, size_t vma, struct stasis_error *err)
+{
+	struct save_task *st = &m->tasks[task];
+	const struct vma *v = &st->vmas.v[vma];
+	struct save_vma *sv = &st->sv[vma];
+	bool is_shared = v->flags & VMA_F_SHARED;
+	const char *obstacle = obstacle_by_shm(m, v);
+
+	if (!obstacle) {
+		if (save_find_file(m, st->t, v, &sv->file, err) < 0)
+			return -1;
+		obstacle = obstacle_by_file(&m->files[sv->file], v);
+	}
+	if (obstacle) {
+		refuse(m, task, vma, obstacle);
+		return 0;
+	}
+	sv->file_flags = is_shared && (v->flags & VMA_F_MAYWRITE) ? O_RDWR : O_RDONLY;
+	sv->kind = is_shared ? STASIS__VMA_KIND__VMA_FILE_SHARED : STASIS__VMA_KIND__VMA_FILE_PRIVATE;
+	if (!m->files[sv->file].id.deleted)
+		return 0;
+	if (is_shared)
+		sv->kind = STASIS__VMA_KIND__VMA_OBJECT_SHARED;
+	return save_object_of_vma(m, task, vma, object_type(m, v), &sv->object, err);
+}
+
+int save_classify(struct mem_save *m, size_t task, size_t vma, struct stasis_error *err)
+{
+	struct save_task *st = &m->tasks[task];
+	const struct vma *v = &st->vmas.v[vma];
+	struct save_vma *sv = &st->sv[vma];
+	const char *obstacle;
+
+	sv->file = NO_FILE;
+	if (is_vdso(v)) {
+		sv->kind = STASIS__VMA_KIND__VMA_VDSO;
+		return 0;
+	}
+	if (is_kernel_data(v)) {
+		sv->kind = v->path[2] == 's' ? STASIS__VMA_KIND__VMA_VSYSCALL :
+					       STASIS__VMA_KIND__VMA_VVAR;
+		return 0;
+	}
+	obstacle = obstacle_by_name(v);
+	if (!obstacle)
+		obstacle = obstacle_by_flags(v);
+	if (obstacle) {
+		refuse(m, task, vma, obstacle);
+		return 0;
+	}
+	/* memory without a file: private; its name, if any, is the kernel's or prctl's */
+	if (v->ino == 0) {
+		sv->kind = STASIS__VMA_KIND__VMA_ANON_PRIVATE;
+		return 0;
+	}
+	if (v->path)
+		return classify_file(m, task, vma, err);
+	refuse(m, task, vma, "mapping of a file without a name; unmap it before the dump");
+	return 0;
+}

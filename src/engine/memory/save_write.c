@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A task's memory into its image: one program header per run of stored pages and per stretch of
+ * address space without, in ascending order, as debuggers want them; then the runs, written by the
+ * task itself.
+ */
+#include "memory/save_priv.h"
+
+#include "inject/inject.h"
+#include "lib/io.h"
+#include "lib/scoped.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* Longer runs become several segments, so that several threads can check and load them. A multiple
+ * of 2 MiB, at addresses that are too: huge pages stay whole. */
+#define SEGMENT_MAX   (16ull << 20)
+#define BATCH_RUNS    1024u
+#define BOUNCE_LEN    (1u << 20)
+
+/* Runs waiting to be written by the task. */
+struct batch {
+	struct task *t;
+	struct image_writer *w;
+	size_t nr;
+	struct page_run runs[BATCH_RUNS];
+	size_t segments[BATCH_RUNS];
+	uint64_t digests[BATCH_RUNS];
+};
+
+static int flush(struct batch *b, struct stasis_error *err)
+{
+	if (b->nr == 0)
+		return 0;
+	if (inject_write_runs(b->t, image_draft_fd(b->w), b->runs, b->nr, b->digests, err) < 0)
+		return -1;
+	for (size_t i = 0; i < b->nr; i++)
+		image_set_digest(b->w, b->segments[i], b->digests[i]);
+	b->nr = 0;
+	return 0;
+}
+
+/* A run the task cannot read by itself: through /proc/PID/mem, which overrides the protection. */
+static int write_unreadable(struct batch *b, const struct run *run, uint64_t offset, size_t segment,
+			    struct stasis_error *err)
+{
+	scoped_fd int mem = openat(b->t->procfd, "mem", O_RDONLY | O_CLOEXEC);
+	scoped_free char *buf = malloc(run->len);
+
+	if (mem < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "open mem");
+	if (!buf)
+		return stasis_fail(err, STASIS_E_NOMEM, "buffer for %llu bytes",
+				   (unsigned long long)run->len);
+	if (io_pread_full(mem, buf, run->len, run->addr, err) < 0 ||
+	    io_pwrite_full(image_draft_fd(b->w), buf, run->len, offset, err) < 0)
+		return -1;
+	image_set_digest(b->w, segment, image_digest(buf, run->len));
+	return 0;
+}
+
+static int add_to_batch(struct batch *b, const struct run *run, uint64_t offset, size_t segment,
+			struct stasis_error *err)
+{
+	b->runs[b->nr] = (struct page_run){ run->addr, run->len, offset };
+	b->segments[b->nr] = segment;
+	b->nr++;
+	return b->nr == BATCH_RUNS ? flush(b, err) : 0;
+}
+
+/* Segment for [addr, addr + memsz) of which the first filesz bytes are stored. */
+static int put_segment(struct batch *b, const struct vma *v, tracee_addr addr, uint64_t filesz,
+		       uint64_t memsz, struct stasis_error *err)
+{
+	struct image_segment seg = {
+		.type = IMAGE_SEG_LOAD,
+		.vaddr = addr,
+		.memsz = memsz,
+		.filesz = filesz,
+		.prot = v->prot,
+	};
+	struct run run = { addr, filesz };
+	ssize_t index = image_add_segment(b->w, &seg, err);
+
+	if (index < 0)
+		return -1;
+	if (filesz == 0)
+		return 0;
+	if (!(v->prot & PROT_READ))
+		return write_unreadable(b, &run, seg.offset, (size_t)index, err);
+	return add_to_batch(b, &run, seg.offset, (size_t)index, err);
+}
+
+/* One run; next is where the following one, or the end of the mapping, is. */
+static int put_run(struct batch *b, const struct vma *v, const struct run *run, tracee_addr next,
+		   struct stasis_error *err)
+{
+	tracee_addr at = run->addr, end = run->addr + run->len, stop;
+	uint64_t max = v->prot & PROT_READ ? SEGMENT_MAX : BOUNCE_LEN;
+
+	for (; at < end; at = stop) {
+		stop = (at / max + 1) * max;
+		if (stop >= end) {
+			stop = end;
+			return put_segment(b, v, at, end - at, next - at, err);
+		}
+		if (put_segment(b, v, at, stop - at, stop - at, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int put_vma(struct batch *b, const struct save_task *st, size_t vma, struct stasis_error *err)
+{
+	const struct save_vma *sv = &st->sv[vma];
+	const struct vma *v = &st->vmas.v[vma];
+	const struct run *runs = st->runs.v + sv->first_run;
+	const struct run whole = { v->start, v->end - v->start };
+	size_t nr = sv->nr_runs;
+	tracee_addr next;
+
+	if (sv->kind == STASIS__VMA_KIND__VMA_VDSO) {
+		runs = &whole;
+		nr = 1;
+	}
+	if (nr == 0 || runs[0].addr > v->start) {
+		next = nr ? runs[0].addr : v->end;
+		if (put_segment(b, v, v->start, 0, next - v->start, err) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < nr; i++) {
+		next = i + 1 < nr ? runs[i + 1].addr : v->end;
+		if (put_run(b, v, &runs[i], next, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int write_pages(struct save_task *st, struct image_writer *w, struct stasis_error *err)
+{
+	scoped_free struct batch *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return stasis_fail(err, STASIS_E_NOMEM, "list of pages to write");
+	b->t = st->t;
+	b->w = w;
+	for (size_t i = 0; i < st->vmas.nr; i++)
+		if (!st->sv[i].is_skipped && put_vma(b, st, i, err) < 0)
+			return -1;
+	return flush(b, err);
+}
+
+static int put_object_record(struct mem_save *m, struct save_object *o, struct image_writer *w,
+			     struct stasis_error *err)
+{
+	Stasis__Object rec = STASIS__OBJECT__INIT;
+
+	rec.id = o->id;
+	rec.type = o->type;
+	rec.holder = (uint32_t)m->tasks[o->holder].t->pid;
+	rec.size = o->size;
+	rec.file = &o->file;
+	rec.seals = o->seals;
+	return image_put_record(w, IMAGE_TAG_OBJECT, &rec.base, err);
+}
+
+static int write_objects(struct mem_save *m, struct save_task *st, struct image_writer *w,
+			 struct stasis_error *err)
+{
+	struct save_object *o;
+
+	for (size_t i = 0; i < st->nr_objects; i++) {
+		o = save_object_by_id(m, st->objects[i]);
+		if (!o)
+			return stasis_fail(err, STASIS_E_INTERNAL, "object %llu is not known",
+					   (unsigned long long)st->objects[i]);
+		if (put_object_record(m, o, w, err) < 0)
+			return -1;
+		if (o->holder == st->t->index && save_object_content(m, o, w, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int mem_save_write(struct mem_save *m, struct task *t, struct image_writer *w,
+		   struct stasis_error *err)
+{
+	struct save_task *st = &m->tasks[t->index];
+
+	if (write_pages(st, w, err) < 0 || write_objects(m, st, w, err) < 0)
+		return -1;
+	return save_note_files(m, st, w, err);
+}

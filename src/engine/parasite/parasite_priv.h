@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef PARASITE_PARASITE_PRIV_H
+#define PARASITE_PARASITE_PRIV_H
+
+#include "arch/raw_syscall.h"
+#include "parasite/wire.h"
+
+#include <asm/unistd.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define SYS0(name)		  raw_syscall(__NR_##name, 0, 0, 0, 0, 0, 0)
+#define SYS1(name, a)		  raw_syscall(__NR_##name, (uint64_t)(a), 0, 0, 0, 0, 0)
+#define SYS2(name, a, b)	  raw_syscall(__NR_##name, (uint64_t)(a), (uint64_t)(b), 0, 0, 0, 0)
+#define SYS3(name, a, b, c)	  SYS5(name, a, b, c, 0, 0)
+#define SYS4(name, a, b, c, d)	  SYS5(name, a, b, c, d, 0)
+#define SYS5(name, a, b, c, d, e) \
+	raw_syscall(__NR_##name, (uint64_t)(a), (uint64_t)(b), (uint64_t)(c), (uint64_t)(d), \
+		    (uint64_t)(e), 0)
+
+/* <errno.h> numbers that decisions are made on. */
+enum { EINTR_NR = 4, EFAULT_NR = 14, EINVAL_NR = 22, ENOTSOCK_NR = 88, EMFILE_NR = 24, EIO_NR = 5 };
+
+/* Called by start.S. */
+int parasite_serve(struct wire_area *a);
+void parasite_thread(struct wire_thread *t);
+
+/* State of the calling thread. */
+void thread_collect(struct parasite_thread *ret);
+void task_collect(struct parasite_task *ret);
+
+/* XXH3-64 of a run, in pieces. hash_update() returns 0, or -EFAULT when the memory cannot be read
+ * (any more): the engine then sends the leader to fault_entry in start.S. */
+struct hash_state {
+	_Alignas(64) uint8_t opaque[640];
+};
+struct hash_ops {
+	void (*reset)(struct hash_state *st);
+	void (*update)(struct hash_state *st, const void *p, size_t len);
+	uint64_t (*digest)(const struct hash_state *st);
+};
+struct hash_ops hash_plain(void);
+struct hash_ops hash_fast(void);
+long hash_update_guarded(struct wire_area *a, struct hash_state *st, const void *p, size_t len,
+			 void (*update)(struct hash_state *, const void *, size_t));
+
+void write_runs(struct wire_area *a, int fd, uint64_t nr);
+
+#endif

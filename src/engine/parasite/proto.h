@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the engine and the code it puts into a process say to each other. Fixed-width, no pointers;
+ * seen by freestanding code. */
+#ifndef PARASITE_PROTO_H
+#define PARASITE_PROTO_H
+
+#include <stdint.h>
+
+#define PARASITE_NSIG 64
+#define PARASITE_MAX_TIMERS 4096
+
+struct parasite_sigaction {
+	uint64_t handler, flags, restorer, mask;
+};
+_Static_assert(sizeof(struct parasite_sigaction) == 32, "wire size");
+
+struct parasite_itimer {
+	int64_t interval_us, value_us;
+};
+
+/* State of a process that only itself can read. */
+struct parasite_task {
+	struct parasite_sigaction sigactions[PARASITE_NSIG]; /* [0] is signal 1 */
+	struct parasite_itimer itimers[3];
+	uint32_t dumpable;	  /* PR_GET_DUMPABLE */
+	uint32_t child_subreaper; /* PR_GET_CHILD_SUBREAPER */
+	uint32_t thp_disable;	  /* PR_GET_THP_DISABLE */
+	uint32_t umask;
+	uint64_t brk; /* current program break */
+	uint32_t nr_auxv_bytes;
+	uint32_t reserved;
+	uint8_t auxv[1024]; /* PR_GET_AUXV when there; else nr_auxv_bytes is 0 */
+};
+
+/* State of a thread that only itself can read. */
+struct parasite_thread {
+	int32_t tid;
+	uint32_t altstack_flags;
+	uint64_t altstack_sp, altstack_size;
+	uint64_t clear_child_tid; /* PR_GET_TID_ADDRESS */
+	uint32_t pdeath_signal;
+	uint32_t securebits;
+	uint32_t mce_kill;
+	uint32_t tsc_mode;
+	uint32_t io_flusher;
+	uint32_t reserved;
+};
+
+/* Values of one POSIX timer of the list in /proc/PID/timers: timer_gettime, timer_getoverrun. */
+struct parasite_timer {
+	int32_t id;
+	int32_t overrun;
+	int64_t value_ns, interval_ns;
+};
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The descriptors of a whole restart, second half: each process takes copies of the master's to their
+ * numbers; and at the end what needs all processes to be there (owners, terminals).
+ */
+#include "resource/resource_priv.h"
+
+#include <linux/close_range.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+/* [from, below) */
+static int close_between(int from, int below, struct stasis_error *err)
+{
+	if (from < below && close_range((unsigned)from, (unsigned)below - 1, 0) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "close descriptors %d to %d", from,
+					 below - 1);
+	return 0;
+}
+
+int fd_load_install(struct fd_load *c, pid_t pid, struct stasis_error *err)
+{
+	const struct load_proc *p = load_find_proc(c, pid);
+	int next = 0;
+
+	if (!p)
+		return stasis_fail(err, STASIS_E_INTERNAL, "process %d has no descriptor table", pid);
+	for (size_t i = 0; i < p->nr_fds; i++) {
+		const struct load_fd *f = &p->fds[i];
+
+		if (close_between(next, f->fd, err) < 0)
+			return -1;
+		if (dup3(f->desc->fd, f->fd, f->is_cloexec ? O_CLOEXEC : 0) < 0)
+			return stasis_fail_errno(err, STASIS_E_IO, "%s(%d): dup2 %d %d failed",
+						 p->comm, p->pid, f->desc->fd, f->fd);
+		next = f->fd + 1;
+	}
+	return close_between(next, c->base, err);
+}
+
+/* A pid from the image may meanwhile be a stranger's: only our own get signals. */
+static bool is_ours(struct fd_load *c, const Stasis__Description *d)
+{
+	char path[64];
+
+	if (load_find_proc(c, d->owner_pid))
+		return true;
+	if (d->owner_type != F_OWNER_TID)
+		return false;
+	for (size_t i = 0; i < c->nr_procs; i++) {
+		(void)snprintf(path, sizeof(path), "/proc/%d/task/%d", c->procs[i].pid,
+			       d->owner_pid);
+		if (access(path, F_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void set_owner(struct fd_load *c, const struct load_desc *l)
+{
+	struct f_owner_ex owner = {.type = (__typeof__(owner.type))l->d->owner_type,
+				   .pid = l->d->owner_pid};
+
+	if (is_ours(c, l->d) && fcntl(l->fd, F_SETOWN_EX, &owner) == 0)
+		return;
+	s_warn(c->s, "%s(%d) fd %d: its signals went to %d, which is not restarted; they go nowhere",
+	       l->proc->comm, l->proc->pid, l->first_fd, l->d->owner_pid);
+}
+
+/* The guide: a program whose window has another size now gets SIGWINCH. */
+static void tell_window(struct fd_load *c)
+{
+	if (c->foreground) {
+		(void)kill(-c->foreground, SIGWINCH); /* a courtesy: nobody there, nobody told */
+		return;
+	}
+	for (size_t i = 0; i < c->nr_procs; i++)
+		(void)kill(c->procs[i].pid, SIGWINCH);
+}
+
+int fd_load_finish(struct fd_load *c, struct stasis_error *err)
+{
+	bool differs = false;
+
+	(void)err; /* a terminal that refuses its settings is no reason to lose the program */
+	for (size_t i = 0; i < c->nr_descs; i++) {
+		const struct load_desc *l = &c->descs[i];
+		struct stasis_error why;
+
+		if (!l->is_used || l->is_null || l->path)
+			continue;
+		if (l->d->owner_pid)
+			set_owner(c, l);
+		if (l->kind == &kind_tty && tty_finish(c, l, &differs, &why) < 0)
+			s_warn(c->s, "%s(%d) fd %d: %s", l->proc->comm, l->proc->pid, l->first_fd,
+			       why.text);
+	}
+	if (differs)
+		tell_window(c);
+	copy_back_keep(c);
+	return 0;
+}

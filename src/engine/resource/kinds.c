@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The list of all kinds. The order matters only for the last: it takes what nobody else wants. */
+#include "resource/resource_priv.h"
+
+const struct resource_kind *const resource_kinds[] = {
+	&kind_regular, &kind_directory, &kind_pipe,  &kind_fifo,	&kind_chardev,
+	&kind_tty,     &kind_eventfd,	&kind_memfd, &kind_unsupported, NULL,
+};
+
+const struct resource_kind *kind_of_tag(Stasis__Description__KindCase tag)
+{
+	for (size_t i = 0; resource_kinds[i]; i++)
+		if (resource_kinds[i]->tag == tag)
+			return resource_kinds[i];
+	return NULL;
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of this folder know of each other. */
+#ifndef RESOURCE_RESOURCE_PRIV_H
+#define RESOURCE_RESOURCE_PRIV_H
+
+#include "lib/arena.h"
+#include "lib/io.h"
+#include "lib/scoped.h"
+#include "resource/resource.h"
+
+#include <fcntl.h>
+
+/* Bits of F_GETFL that fdinfo shows in addition: close-on-exec belongs to the descriptor. */
+#define FDINFO_CLOEXEC 02000000u
+
+/* ---- dump ---- */
+
+/* One descriptor of one task. */
+struct fd_entry {
+	struct task *task;
+	int fd;
+	uint32_t flags;
+	bool is_cloexec;
+	bool is_ignored; /* the user does not want it saved */
+	bool wants_copy; /* the user wants a copy of the file */
+	uint64_t pos, mnt_id, ino;
+	char *fdinfo;
+	struct fd_desc *desc;
+};
+
+/* One open file description. */
+struct fd_desc {
+	Stasis__Description rec;
+	const struct resource_kind *kind; /* NULL: unsupported and forced, or not saved */
+	struct fd_entry *first;		  /* through which it is looked at */
+	struct stat st;
+	uint32_t fs_magic;
+	char *link;
+	struct pipe_object *pipe; /* when it is an end of one */
+	char *obstacle;	 /* why it cannot be saved */
+	bool is_used;	 /* a descriptor that is to be saved refers to it */
+	bool wants_copy; /* one of its descriptors does */
+	size_t written;	 /* 1 + index of the last task whose image got it */
+};
+
+/* A pipe or FIFO with all that the tree has of it; see pipe_bytes.c. */
+struct pipe_object {
+	dev_t dev;
+	ino_t ino;
+	unsigned nr_readers, nr_writers; /* descriptions in the tree that can read, write */
+	uint32_t flags;			 /* all their F_GETFL together */
+	struct task *holder;		 /* first in pre-order */
+	struct task *reader;		 /* whose descriptor reader_fd can read it */
+	int reader_fd;
+	bool is_read;	/* rec and bytes are filled */
+	uint8_t *bytes; /* its content, or NULL when that is read again at the write */
+	Stasis__Object rec;
+	Stasis__FileId name; /* what rec.file points to */
+	size_t written;	     /* like fd_desc.written */
+};
+
+struct copied_file {
+	char *name;
+	struct copied_file *next;
+};
+
+struct fd_save {
+	struct session *s;
+	struct tree *tree;
+	struct object_source objects;
+	fd_obstacle_fn obstacle;
+	void *obstacle_arg;
+	struct arena arena;
+	struct arena side_arena; /* a second thread's, see probe.c */
+	struct fd_entry *entries; /* by task, then ascending */
+	size_t nr_entries, entry_room;
+	size_t *task_first; /* index of each task's first entry; one more at the end */
+	struct fd_desc **descs; /* by first entry */
+	size_t nr_descs;
+	bool is_kcmp_denied;
+	struct fd_probe *probe; /* the one in use; too large for a stack */
+	void *pipes; /* tsearch(3) tree of struct pipe_object */
+	size_t pipe_bytes_kept;
+	int scratch[2]; /* our pipe for tee() */
+	uint64_t last_dev; /* file system whose magic is known */
+	uint32_t last_magic;
+	size_t nr_obstacles;
+	struct stasis_error first_obstacle;
+	struct copied_file *copies;
+	int copies_dirfd;
+};
+
+/* probe.c */
+int probe_list(struct fd_save *c, struct task *t, struct stasis_error *err);
+int probe_open(struct fd_save *c, struct fd_desc *d, struct fd_probe **ret,
+	       struct stasis_error *err);
+void probe_close(struct fd_probe *p);
+void probe_closep(struct fd_probe **p);
+
+/* sharing.c */
+int sharing_find(struct fd_save *c, struct stasis_error *err);
+struct fd_entry *fd_save_find(struct fd_save *c, const struct task *t, int fd);
+
+/* fd_save.c */
+void fd_save_report(struct fd_save *c, struct task *t, int fd, const char *text,
+		    enum stasis_errclass cls);
+
+/* file_id.c: how a file is named in an image, found again and opened again */
+enum path_state {
+	PATH_SAME,    /* the path leads to this very file */
+	PATH_DELETED, /* no path leads there any more */
+	PATH_OTHER,   /* the path leads elsewhere: other mount namespace, or mounted over */
+};
+enum path_state file_path_state(const struct fd_probe *p);
+Stasis__FileId *file_id_make(struct fd_save *c, const struct fd_probe *p);
+void file_id_fill(Stasis__FileId *ret, const struct stat *st, char *path);
+/* Save the path of something that is opened again by it; *ret stays without a path ("deleted") when
+ * allow_deleted and it has none. */
+int file_id_save(struct fd_save *c, const struct fd_probe *p, bool allow_deleted,
+		 Stasis__FileId **ret, struct stasis_error *err);
+int file_id_check(const Stasis__FileId *f, struct stasis_error *err);
+/* stat it and compare the file type. GONE when missing or of another type. */
+int file_id_find(const Stasis__FileId *f, bool nofollow, struct stat *ret,
+		 struct stasis_error *err);
+int file_check_access(const char *path, uint32_t flags, struct stasis_error *err);
+uint32_t file_open_flags(uint32_t flags);
+int file_reopen(const char *path, const Stasis__Description *d, struct stasis_error *err);
+int file_seek(int fd, uint64_t pos, const char *path, struct stasis_error *err);
+bool file_is_generated(uint32_t fs_magic);
+/* An unlinked folder (mkdtemp) or FIFO in /tmp. */
+int file_open_unlinked(mode_t type, const Stasis__Description *d, struct stasis_error *err);
+int fd_reopen(int fd, uint32_t flags); /* a description of its own of what fd refers to */
+
+/* pipe_bytes.c */
+struct pipe_object *pipe_object_get(struct fd_save *c, dev_t dev, ino_t ino);
+int pipe_count(struct fd_save *c, struct fd_desc *d, struct stasis_error *err);
+void pipe_find_holders(struct fd_save *c);
+int pipe_object_save(struct fd_save *c, const struct fd_probe *p, uint64_t *ret_id,
+		     struct stasis_error *err);
+/* Whether an end of p's pipe is outside of the tree: UNSUPPORTED. */
+int pipe_check_ends(struct fd_save *c, const struct fd_probe *p, struct stasis_error *err);
+int pipe_write_object(struct fd_save *c, struct task *t, struct pipe_object *o,
+		      struct image_writer *w, struct stasis_error *err);
+void pipe_objects_free(struct fd_save *c);
+
+/* pipe_load.c */
+int pipe_fill(struct fd_load *c, int fd, const Stasis__Object *o, struct stasis_error *err);
+int pipe_check_object(struct fd_load *c, uint64_t id, bool is_external, struct stasis_error *err);
+
+/* locks.c: "" when no lock is held through it, else the text of the obstacle */
+const char *lock_obstacle(const char *fdinfo, const char *path, char *buf, size_t len);
+
+/* tty.c */
+struct load_desc;
+int tty_finish(struct fd_load *c, const struct load_desc *l, bool *ret_window_differs,
+	       struct stasis_error *err);
+
+/* kinds.c */
+const struct resource_kind *kind_of_tag(Stasis__Description__KindCase tag);
+
+extern const struct resource_kind kind_regular, kind_directory, kind_pipe, kind_fifo, kind_chardev,
+	kind_tty, kind_eventfd, kind_memfd, kind_unsupported;
+
+/* ---- restore ---- */
+
+struct load_proc;
+
+/* One description to open. */
+struct load_desc {
+	const Stasis__Description *d;
+	const struct resource_kind *kind;
+	struct load_proc *proc; /* first holder, for messages */
+	int first_fd;
+	const char *path; /* STASIS_FD_MODIFY: open this instead */
+	bool is_referred; /* some descriptor in the files refers to it */
+	bool is_used;	  /* and is not ignored */
+	bool is_null;	  /* forced: /dev/null takes its place */
+	int fd;		  /* in the master, -1 before */
+};
+
+struct load_fd {
+	int fd;
+	bool is_cloexec;
+	struct load_desc *desc;
+};
+
+/* Bytes of an object inside a file. */
+struct load_bulk {
+	uint64_t object, start, len, offset, digest;
+};
+
+struct load_proc {
+	pid_t pid;
+	struct image *image;
+	const char *comm;
+	size_t nr_fds;
+	struct load_fd *fds; /* ascending */
+	size_t nr_bulks;
+	struct load_bulk *bulks; /* by object and start */
+};
+
+/* A pipe or FIFO while its descriptions are opened: see pipe.c. */
+struct load_pipe {
+	uint64_t object;
+	unsigned nr_read_ends, nr_write_ends; /* descriptions in the files we have */
+	unsigned nr_to_read, nr_to_write;     /* of these still to open */
+	int read_fd, write_fd;		      /* ours, -1 when unset or handed over */
+	bool is_made;
+};
+
+struct fd_load {
+	struct session *s;
+	bool is_quiet; /* no word about changed files */
+	struct arena arena;
+	size_t nr_procs;
+	struct load_proc *procs;
+	size_t nr_descs;
+	struct load_desc *descs; /* by id */
+	size_t nr_objects;
+	const Stasis__Object **objects; /* by id */
+	size_t nr_pipes;
+	struct load_pipe *pipes; /* by object */
+	int base;
+	object_fd_fn object_fd;
+	void *object_fd_arg;
+	pid_t foreground;
+	struct load_desc *current; /* the one that a kind verifies or loads */
+	bool wants_copy_back;	/* restart -C */
+	bool wants_rollback;	/* --rollback-files */
+	int copy_dirfd;		/* folder of the image, -1 when not needed */
+	struct put_back *backs; /* files that were replaced: see copy_back.c */
+	pid_t backs_pid;	/* who replaced them: a forked child undoes nothing */
+};
+
+/* copy_back.c: what restart -C and --rollback-files do to files, and how it is undone */
+bool copy_back_wanted(const struct fd_load *c, const Stasis__Description *d);
+int copy_back_check(struct fd_load *c, const Stasis__Description *d, struct stasis_error *err);
+int copy_back_all(struct fd_load *c, struct stasis_error *err);
+void copy_back_undo(struct fd_load *c);
+void copy_back_keep(struct fd_load *c);
+
+/* load_index.c */
+int load_index(struct fd_load *c, const struct fd_proc *procs, size_t nr,
+	       const struct stasis_restore_opts *opts, struct stasis_error *err);
+struct load_proc *load_find_proc(struct fd_load *c, pid_t pid);
+struct load_desc *load_find_desc(struct fd_load *c, uint64_t id);
+struct load_pipe *load_find_pipe(struct fd_load *c, uint64_t object);
+uint64_t load_pipe_of(const Stasis__Description *d); /* 0: it is no pipe or FIFO */
+/* Object of that type with its holder among the processes to restart. */
+int load_check_object(struct fd_load *c, uint64_t id, Stasis__ObjectType type,
+		      struct stasis_error *err);
+int load_object_fd(struct fd_load *c, uint64_t id, struct stasis_error *err);
+
+#endif

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Every kind that cannot be saved, by name: an obstacle that says what it is and what to do. With -F
+ * such a descriptor becomes /dev/null at the restart.
+ */
+#include "resource/resource_priv.h"
+
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/sysmacros.h>
+
+/* clang-format off */
+/* What the link of /proc/PID/fd begins with (alloc_anon_inode and friends in the kernel's source). */
+static const struct {
+	const char *prefix, *what;
+} by_link[] = {
+	{"anon_inode:[eventpoll]",         "epoll instance"},
+	{"anon_inode:[timerfd]",           "timerfd"},
+	{"anon_inode:[signalfd]",          "signalfd"},
+	{"anon_inode:inotify",             "inotify instance"},
+	{"anon_inode:[fanotify]",          "fanotify group"},
+	{"anon_inode:[pidfd]",             "pidfd (process file descriptor)"},
+	{"pidfd:",                         "pidfd (process file descriptor)"},
+	{"anon_inode:[userfaultfd]",       "userfaultfd"},
+	{"anon_inode:[io_uring]",          "io_uring"},
+	{"anon_inode:[perf_event]",        "perf event"},
+	{"anon_inode:bpf-map",             "BPF map"},
+	{"anon_inode:bpf-prog",            "BPF program"},
+	{"anon_inode:bpf_link",            "BPF link"},
+	{"anon_inode:bpf-link",            "BPF link"},
+	{"anon_inode:bpf_iter",            "BPF iterator"},
+	{"anon_inode:btf",                 "BPF type information (btf)"},
+	{"anon_inode:seccomp notify",      "seccomp notification descriptor"},
+	{"anon_inode:[landlock-ruleset]",  "landlock ruleset"},
+	{"anon_inode:landlock-ruleset",    "landlock ruleset"},
+	{"anon_inode:[fscontext]",         "file system context (fsopen)"},
+	{"anon_inode:sync_file",           "sync file"},
+	{"anon_inode:kvm-vm",              "KVM virtual machine"},
+	{"anon_inode:kvm-vcpu",            "KVM virtual CPU"},
+	{"anon_inode:[vfio",               "VFIO device"},
+	{"anon_inode:[lineevent]",         "GPIO line event"},
+	{"/dmabuf:",                       "dma-buf"},
+	{"/secretmem",                     "secret memory (memfd_secret)"},
+	{"/[secretmem]",                   "secret memory (memfd_secret)"},
+	{"mnt:[",                          "mount namespace"},
+	{"pid:[",                          "pid namespace"},
+	{"pid_for_children:[",             "pid namespace"},
+	{"net:[",                          "network namespace"},
+	{"ipc:[",                          "ipc namespace"},
+	{"uts:[",                          "uts namespace"},
+	{"user:[",                         "user namespace"},
+	{"cgroup:[",                       "cgroup namespace"},
+	{"time:[",                         "time namespace"},
+	{"time_for_children:[",            "time namespace"},
+};
+
+static const struct {
+	int family, type; /* type 0: any */
+	const char *what;
+} by_socket[] = {
+	{AF_UNIX,      SOCK_STREAM,    "UNIX stream socket"},
+	{AF_UNIX,      SOCK_DGRAM,     "UNIX datagram socket"},
+	{AF_UNIX,      SOCK_SEQPACKET, "UNIX seqpacket socket"},
+	{AF_INET,      SOCK_STREAM,    "TCP socket (IPv4)"},
+	{AF_INET,      SOCK_DGRAM,     "UDP socket (IPv4)"},
+	{AF_INET,      SOCK_RAW,       "raw socket (IPv4)"},
+	{AF_INET6,     SOCK_STREAM,    "TCP socket (IPv6)"},
+	{AF_INET6,     SOCK_DGRAM,     "UDP socket (IPv6)"},
+	{AF_INET6,     SOCK_RAW,       "raw socket (IPv6)"},
+	{AF_NETLINK,   0,              "netlink socket"},
+	{AF_PACKET,    0,              "packet socket"},
+	{AF_VSOCK,     0,              "vsock socket"},
+	{AF_ALG,       0,              "kernel crypto socket (AF_ALG)"},
+	{AF_BLUETOOTH, 0,              "bluetooth socket"},
+	{AF_CAN,       0,              "CAN socket"},
+	{AF_XDP,       0,              "XDP socket"},
+	{AF_TIPC,      0,              "TIPC socket"},
+	{AF_KCM,       0,              "KCM socket"},
+};
+/* clang-format on */
+
+#define FS_MAGIC_MQUEUE 0x19800202u /* ipc/mqueue.c */
+#define FS_MAGIC_PIDFS	0x50494446u /* fs/pidfs.c */
+#define FS_MAGIC_SECRET 0x5345434du /* mm/secretmem.c */
+
+static bool unsupported_match(const struct fd_probe *p)
+{
+	(void)p;
+	return true;
+}
+
+static const char *socket_name(const struct fd_probe *p, char *buf, size_t len)
+{
+	int family = 0, type = 0;
+	socklen_t size = sizeof(int);
+
+	if (p->local_fd < 0 ||
+	    getsockopt(p->local_fd, SOL_SOCKET, SO_DOMAIN, &family, &size) < 0 ||
+	    getsockopt(p->local_fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
+		return "socket";
+	for (size_t i = 0; i < sizeof(by_socket) / sizeof(by_socket[0]); i++)
+		if (by_socket[i].family == family && (!by_socket[i].type || by_socket[i].type == type))
+			return by_socket[i].what;
+	(void)snprintf(buf, len, "socket of family %d and type %d", family, type);
+	return buf;
+}
+
+static const char *device_name(const struct fd_probe *p, char *buf, size_t len)
+{
+	unsigned int number;
+
+	if (p->st.st_rdev == makedev(5, 2)) {
+		if (p->local_fd >= 0 && ioctl(p->local_fd, TIOCGPTN, &number) == 0)
+			(void)snprintf(buf, len, "master side of pseudo-terminal /dev/pts/%u",
+				       number);
+		else
+			(void)snprintf(buf, len, "master side of a pseudo-terminal");
+	} else {
+		(void)snprintf(buf, len, "%s device %u:%u '%.80s'",
+			       S_ISBLK(p->st.st_mode) ? "block" : "character",
+			       major(p->st.st_rdev), minor(p->st.st_rdev), p->link);
+	}
+	return buf;
+}
+
+static const char *file_system_name(uint32_t magic)
+{
+	switch (magic) {
+	case FS_MAGIC_MQUEUE:
+		return "POSIX message queue";
+	case FS_MAGIC_PIDFS:
+		return "pidfd (process file descriptor)";
+	case FS_MAGIC_SECRET:
+		return "secret memory (memfd_secret)";
+	case NSFS_MAGIC:
+		return "namespace";
+	default:
+		return NULL;
+	}
+}
+
+static const char *name_of(const struct fd_probe *p, char *buf, size_t len)
+{
+	const char *what = file_system_name(p->fs_magic);
+
+	for (size_t i = 0; i < sizeof(by_link) / sizeof(by_link[0]); i++)
+		if (!strncmp(p->link, by_link[i].prefix, strlen(by_link[i].prefix)))
+			return by_link[i].what;
+	if (what)
+		return what;
+	if (S_ISSOCK(p->st.st_mode))
+		return socket_name(p, buf, len);
+	if (S_ISCHR(p->st.st_mode) || S_ISBLK(p->st.st_mode))
+		return device_name(p, buf, len);
+	if (!strncmp(p->link, "anon_inode:", 11)) {
+		(void)snprintf(buf, len, "kernel object '%.100s'", p->link + 11);
+		return buf;
+	}
+	(void)snprintf(buf, len, "'%.100s' (unknown file type 0%o)", p->link,
+		       p->st.st_mode & S_IFMT);
+	return buf;
+}
+
+static int unsupported_save(struct session *s, struct fd_save *c, const struct fd_probe *p,
+			    Stasis__Description *ret, struct stasis_error *err)
+{
+	char buf[160];
+
+	(void)s;
+	(void)c;
+	(void)ret; /* the caller makes the record when it is forced to go on */
+	return stasis_fail(err, STASIS_E_UNSUPPORTED,
+			   "%s is not supported yet; close it before the checkpoint",
+			   name_of(p, buf, sizeof(buf)));
+}
+
+static int unsupported_verify(struct session *s, struct fd_load *c, const Stasis__Description *d,
+			      struct stasis_error *err)
+{
+	(void)err;
+	if (c->current->proc)
+		s_warn(s, "%s(%d) fd %d: becomes /dev/null, the checkpoint was forced: %s",
+		       c->current->proc->comm, c->current->proc->pid, c->current->first_fd,
+		       d->unsupported->what);
+	return 0;
+}
+
+static int unsupported_load(struct session *s, struct fd_load *c, const Stasis__Description *d,
+			    struct stasis_error *err)
+{
+	int fd = open("/dev/null", (int)(d->flags & O_ACCMODE) | O_CLOEXEC);
+
+	(void)s;
+	(void)c;
+	if (fd < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "open '/dev/null'");
+	return fd;
+}
+
+const struct resource_kind kind_unsupported = {
+	.name = "unsupported",
+	.tag = STASIS__DESCRIPTION__KIND_UNSUPPORTED,
+	.match = unsupported_match,
+	.save = unsupported_save,
+	.verify = unsupported_verify,
+	.load = unsupported_load,
+};

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Creates the processes so that sessions and process groups come out as they were. A session can only
+ * be inherited at fork() or made by setsid(), so each process must be created by somebody who is, at
+ * that moment, in the session it needs: its parent before or after the parent's setsid(), a sibling
+ * (CLONE_PARENT) that leads the session, or a short-lived helper with the pid of a dead session leader.
+ */
+#include "restore/restore_priv.h"
+
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { BIRTH_ANY_SESSION = -1, BARRIER_LEADERS = 0, BARRIER_MEMBERS = 1 };
+
+static struct restore_proc *find_pid(const struct restore *r, uint32_t pid)
+{
+	for (size_t i = 0; i < r->nr; i++)
+		if (r->procs[i].process->pid == pid)
+			return &r->procs[i];
+	return NULL;
+}
+
+static bool is_leader(const struct restore_proc *p)
+{
+	return p->process->sid == p->process->pid;
+}
+
+/* The session a process must be created in, its children's needs aside. */
+static pid_t wanted_session(const struct restore *r, const struct restore_proc *p)
+{
+	if (is_leader(p))
+		return BIRTH_ANY_SESSION;
+	if (p->process->sid == r->procs[0].process->sid && !find_pid(r, p->process->sid))
+		return RESTORE_OUTER_SESSION;
+	return (pid_t)p->process->sid;
+}
+
+/* A leader is born in the session that those of its children need which are not in its own. */
+static void pass_needs_up(struct restore *r)
+{
+	for (size_t i = r->nr; i-- > 1;) {
+		struct restore_proc *p = &r->procs[i], *parent = &r->procs[p->parent];
+		pid_t need = p->birth_session;
+
+		if (need == BIRTH_ANY_SESSION || !is_leader(parent) ||
+		    need == (pid_t)parent->process->pid)
+			continue;
+		if (parent->birth_session == BIRTH_ANY_SESSION &&
+		    (need == RESTORE_OUTER_SESSION || find_pid(r, (uint32_t)need)))
+			parent->birth_session = need;
+	}
+}
+
+static struct restore_proc *find_sibling_leader(struct restore *r, const struct restore_proc *p)
+{
+	struct restore_proc *leader = find_pid(r, (uint32_t)p->birth_session);
+
+	if (!leader || leader->parent != p->parent || leader->index == p->index ||
+	    leader->process->state == STASIS__PROCESS_STATE__PROCESS_ZOMBIE)
+		return NULL;
+	return leader;
+}
+
+static int choose_creator(struct restore *r, struct restore_proc *p, struct stasis_error *err)
+{
+	struct restore_proc *parent = &r->procs[p->parent], *leader;
+
+	p->birth_by = BIRTH_BY_PARENT;
+	p->birth_creator = p->parent;
+	if (p->birth_session == BIRTH_ANY_SESSION)
+		p->birth_session = parent->birth_session;
+	if (p->birth_session == parent->birth_session)
+		return 0;
+	if (p->birth_session == (pid_t)parent->process->pid && is_leader(parent)) {
+		p->birth_by = BIRTH_BY_PARENT_LATER;
+		return 0;
+	}
+	if (!find_pid(r, (uint32_t)p->birth_session)) {
+		p->birth_by = BIRTH_BY_HELPER;
+		return 0;
+	}
+	leader = find_sibling_leader(r, p);
+	if (!leader)
+		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+				   "%s(%u): its session %u cannot be rebuilt: the session's leader "
+				   "is neither its ancestor nor its sibling",
+				   p->process->comm, p->process->pid, p->process->sid);
+	p->birth_by = BIRTH_BY_SIBLING;
+	p->birth_creator = leader->index;
+	return 0;
+}
+
+/* The stand-in for a group leader that is gone is made by the group's first process in pre-order. */
+static void choose_group_helpers(struct restore *r)
+{
+	for (size_t i = 0; i < r->nr; i++) {
+		struct restore_proc *p = &r->procs[i];
+		bool is_first = true;
+
+		if (find_pid(r, p->process->pgid))
+			continue;
+		if (r->inherits_group && p->process->pgid == r->procs[0].process->pgid)
+			continue;
+		for (size_t k = 0; k < i && is_first; k++)
+			is_first = r->procs[k].process->pgid != p->process->pgid;
+		p->owns_group_helper = is_first;
+	}
+}
+
+int birth_plan(struct restore *r, struct stasis_error *err)
+{
+	uint32_t group = r->procs[0].process->pgid;
+
+	/* the group's number may be in use by others: by those the program was started with, say;
+	 * 0 is how a group outside of a pid namespace shows */
+	r->inherits_group = !find_pid(r, group) && !r->is_namespace &&
+			    (group == 0 || kill(-(pid_t)group, 0) == 0 || errno == EPERM ||
+			     kill((pid_t)group, 0) == 0);
+	for (size_t i = 0; i < r->nr; i++)
+		r->procs[i].birth_session = wanted_session(r, &r->procs[i]);
+	pass_needs_up(r);
+	if (r->procs[0].birth_session != RESTORE_OUTER_SESSION &&
+	    r->procs[0].birth_session != BIRTH_ANY_SESSION)
+		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+				   "session %d, in which the root's children were created, cannot "
+				   "be rebuilt",
+				   r->procs[0].birth_session);
+	r->procs[0].birth_session = RESTORE_OUTER_SESSION;
+	for (size_t i = 1; i < r->nr; i++)
+		if (choose_creator(r, &r->procs[i], err) < 0)
+			return -1;
+	choose_group_helpers(r);
+	return 0;
+}
+
+/* fork() with a given pid. In the child 0. */
+static pid_t fork_as(pid_t pid, uint64_t flags)
+{
+	uint64_t tid = (uint64_t)pid;
+	struct clone_args args = {
+		.flags = flags,
+		.exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD,
+		.set_tid = (uint64_t)(uintptr_t)&tid,
+		.set_tid_size = 1,
+	};
+
+	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+}
+
+static void note_helper(struct restore *r, pid_t pid)
+{
+	uint32_t slot = __atomic_fetch_add(&r->shared->nr_helpers, 1, __ATOMIC_SEQ_CST);
+
+	if (slot < sizeof(r->shared->helpers) / sizeof(r->shared->helpers[0]))
+		r->shared->helpers[slot] = pid;
+}
+
+static int create_one(struct restore *r, struct restore_proc *p, uint64_t flags,
+		      struct stasis_error *err)
+{
+	pid_t pid = fork_as((pid_t)p->process->pid, flags);
+
+	if (pid == 0)
+		task_run(r, p->index);
+	if (pid < 0)
+		return stasis_fail_errno(err, errno == EEXIST ? STASIS_E_BUSY : STASIS_E_IO,
+					 "fork: failed for %s(%u)", p->process->comm,
+					 p->process->pid);
+	r->shared->slots[p->index].is_created = 1;
+	return 0;
+}
+
+/* The helper has the dead leader's pid: its session id is what the orphans remember. */
+static int create_by_helper(struct restore *r, struct restore_proc *first, struct stasis_error *err)
+{
+	pid_t leader = first->birth_session, pid = fork_as(leader, 0);
+	struct stasis_error child_err;
+	int status;
+
+	if (pid < 0)
+		return stasis_fail_errno(err, STASIS_E_BUSY, "stand-in for session leader %d",
+					 leader);
+	if (pid > 0) {
+		note_helper(r, pid);
+		return waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+				       WEXITSTATUS(status) == 0
+			       ? 0
+			       : shared_error(r, err);
+	}
+	if (setsid() < 0) {
+		(void)stasis_fail_errno(&child_err, STASIS_E_IO, "setsid");
+		shared_fail(r, &child_err);
+		_exit(1);
+	}
+	for (size_t i = first->index; i < r->nr; i++) {
+		struct restore_proc *p = &r->procs[i];
+
+		if (p->birth_by != BIRTH_BY_HELPER || p->birth_creator != first->birth_creator ||
+		    p->birth_session != leader)
+			continue;
+		if (create_one(r, p, CLONE_PARENT, &child_err) < 0) {
+			shared_fail(r, &child_err);
+			_exit(1);
+		}
+	}
+	_exit(0);
+}
+
+int birth_create(struct restore *r, size_t creator, enum birth_by by, struct stasis_error *err)
+{
+	for (size_t i = 1; i < r->nr; i++) {
+		struct restore_proc *p = &r->procs[i];
+		int result;
+
+		if (p->birth_creator != creator || p->birth_by != by ||
+		    r->shared->slots[i].is_created)
+			continue;
+		result = by == BIRTH_BY_HELPER ? create_by_helper(r, p, err)
+					       : create_one(r, p,
+							    by == BIRTH_BY_SIBLING ? CLONE_PARENT : 0,
+							    err);
+		if (result < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* The root becomes a child of the caller, or of the namespace's first process. */
+int birth_create_root(struct restore *r, struct stasis_error *err)
+{
+	return create_one(r, &r->procs[0], r->is_namespace ? 0 : CLONE_PARENT, err);
+}
+
+int birth_enter_session(struct restore *r, struct restore_proc *p, struct stasis_error *err)
+{
+	(void)r;
+	if (!is_leader(p) || getsid(0) == getpid())
+		return 0;
+	if (setsid() < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "setsid");
+	return 0;
+}
+
+/* Keeps the group alive until its members have joined. */
+static pid_t start_group_helper(struct restore *r, pid_t group, struct stasis_error *err)
+{
+	pid_t pid = fork_as(group, 0);
+
+	if (pid < 0)
+		return stasis_fail_errno(err, STASIS_E_BUSY, "stand-in for process group leader %d",
+					 group);
+	if (pid > 0) {
+		note_helper(r, pid);
+		if (setpgid(pid, pid) < 0)
+			return stasis_fail_errno(err, STASIS_E_IO, "process group %d", group);
+		return pid;
+	}
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)shared_wait_for(r, &r->shared->arrived[BARRIER_MEMBERS], (uint32_t)r->nr);
+	_exit(0);
+}
+
+static int pass_barrier(struct restore *r, int which, struct stasis_error *err)
+{
+	uint32_t *word = &r->shared->arrived[which];
+
+	__atomic_fetch_add(word, 1, __ATOMIC_SEQ_CST);
+	shared_wake(word);
+	return shared_wait_for(r, word, (uint32_t)r->nr) < 0 ? shared_error(r, err) : 0;
+}
+
+static pid_t group_of(const struct restore *r, const struct restore_proc *p)
+{
+	if (r->inherits_group && p->process->pgid == r->procs[0].process->pgid)
+		return r->outer_group;
+	return (pid_t)p->process->pgid;
+}
+
+int birth_join_group(struct restore *r, struct restore_proc *p, struct stasis_error *err)
+{
+	pid_t group = group_of(r, p), self = (pid_t)p->process->pid, helper = 0;
+
+	if (group == self && getpgid(0) != self && setpgid(0, 0) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "process group %d", group);
+	if (p->owns_group_helper) {
+		helper = start_group_helper(r, group, err);
+		if (helper < 0)
+			return -1;
+	}
+	if (pass_barrier(r, BARRIER_LEADERS, err) < 0)
+		return -1;
+	if (group != self && getpgid(0) != group && setpgid(0, group) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "join process group %d", group);
+	if (pass_barrier(r, BARRIER_MEMBERS, err) < 0)
+		return -1;
+	if (helper && waitpid(helper, NULL, 0) != helper)
+		return stasis_fail_errno(err, STASIS_E_INTERNAL, "stand-in %d", helper);
+	return 0;
+}

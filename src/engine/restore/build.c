@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The builder: a process forked for one restart. It checks the rest of the plan, opens everything that
+ * processes share, creates the root and, when every thread has arrived in the restorer, hands over.
+ * It ends when the tree runs, so nothing of the work stays behind in the caller.
+ */
+#include "lib/io.h"
+#include "lib/proc.h"
+#include "lib/scoped.h"
+#include "restore/restore_priv.h"
+
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/rseq.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	READY_POLL_NS = 50000000,
+	RSEQ_BYTES = 32,	/* what glibc registers */
+	RSEQ_UNREGISTER = 1,	/* enum rseq_flags of <linux/rseq.h> */
+};
+
+/* The kernel writes into a registered rseq area at any time, also after its memory is gone: fatal. */
+static void leave_rseq(void)
+{
+	char *area = (char *)__builtin_thread_pointer() + __rseq_offset;
+
+	if (__rseq_size)
+		(void)syscall(SYS_rseq, area, RSEQ_BYTES, RSEQ_UNREGISTER, RSEQ_SIG);
+}
+
+/* Nothing of the caller's signal handling must be inherited; SIGCHLD stays open, see task.c. */
+static void reset_signals(void)
+{
+	sigset_t set;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		(void)signal(sig, SIG_DFL);
+	(void)sigfillset(&set);
+	(void)sigdelset(&set, SIGCHLD);
+	(void)sigprocmask(SIG_SETMASK, &set, NULL);
+}
+
+static int plan_memory(struct restore *r, struct stasis_error *err)
+{
+	struct mem_proc *procs = r->mem_procs = calloc(r->nr, sizeof(*procs));
+	void *at;
+
+	if (!procs)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for the plan");
+	for (size_t i = 0; i < r->nr; i++)
+		procs[i] = (struct mem_proc){
+			.pid = (pid_t)r->procs[i].process->pid,
+			.ppid = (pid_t)r->procs[i].process->ppid,
+			.image = r->procs[i].image,
+			.mm = r->procs[i].mm,
+		};
+	if (mem_load_plan(r->s, procs, r->nr, args_zone_bytes(r),
+			  r->opts->flags & STASIS_RESTORE_QUIET_FILES, &r->mem, err) < 0)
+		return -1;
+	at = mremap(r->shared, r->shared_len, r->shared_len, MREMAP_MAYMOVE | MREMAP_FIXED,
+		    (void *)mem_load_zone(r->mem));
+	if (at == MAP_FAILED)
+		return stasis_fail_errno(err, STASIS_E_INTERNAL, "move the shared page");
+	r->shared = at;
+	return 0;
+}
+
+static int plan_descriptors(struct restore *r, struct stasis_error *err)
+{
+	struct fd_proc *procs = r->fd_procs = calloc(r->nr, sizeof(*procs));
+	size_t nr = 0;
+
+	if (!procs)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for the plan");
+	for (size_t i = 0; i < r->nr; i++)
+		if (r->procs[i].fdtable)
+			procs[nr++] = (struct fd_proc){
+				.pid = (pid_t)r->procs[i].process->pid,
+				.image = r->procs[i].image,
+				.table = r->procs[i].fdtable,
+			};
+	return fd_load_plan(r->s, procs, nr, r->opts, &r->fds, err);
+}
+
+static int object_fd(void *arg, uint64_t object)
+{
+	return mem_load_object_fd(arg, object);
+}
+
+static int open_shared(struct restore *r, struct stasis_error *err)
+{
+	if (mem_load_objects(r->mem, fd_load_base(r->fds), err) < 0)
+		return -1;
+	fd_load_set_object_fd(r->fds, object_fd, r->mem);
+	return fd_load_open_all(r->fds, err);
+}
+
+/* A process that died without a word (killed, or a bug of ours) would be waited for for ever. */
+static bool somebody_died(const struct restore *r)
+{
+	for (size_t i = 0; i < r->nr; i++) {
+		scoped_fd int procfd = -1;
+		struct proc_stat st;
+
+		if (!r->procs[i].mm || !r->shared->slots[i].is_created)
+			continue;
+		procfd = proc_open((pid_t)r->procs[i].process->pid, NULL);
+		if (procfd < 0)
+			return !r->is_namespace; /* no /proc of our namespace: cannot tell */
+		if (proc_read_stat(procfd, "stat", &st, NULL) < 0 || strchr("ZX", st.state))
+			return true;
+	}
+	return false;
+}
+
+static int await_ready(struct restore *r, struct stasis_error *err)
+{
+	const struct timespec poll = {.tv_nsec = READY_POLL_NS};
+	uint32_t *ready = &r->shared->control.ready, seen;
+
+	while ((seen = __atomic_load_n(ready, __ATOMIC_SEQ_CST)) < r->nr_threads) {
+		if (shared_has_failed(r))
+			return shared_error(r, err);
+		if (syscall(SYS_futex, ready, FUTEX_WAIT, seen, &poll, NULL, 0) < 0 &&
+		    errno == ETIMEDOUT && somebody_died(r))
+			return shared_error(r, err);
+	}
+	return shared_has_failed(r) ? shared_error(r, err) : 0;
+}
+
+/* The terminal's foreground group, when the tree had one and is at a terminal again. */
+static void plan_foreground(struct restore *r)
+{
+	const Stasis__Process *root = r->procs[0].process;
+
+	if (root->tty_nr && root->tty_pgrp && !r->is_namespace)
+		fd_load_set_foreground(r->fds, (pid_t)root->tty_pgrp);
+}
+
+int build_tree(struct restore *r, struct stasis_error *err)
+{
+	leave_rseq();
+	reset_signals();
+	r->outer_group = getpgrp();
+	if (plan_memory(r, err) < 0 || plan_descriptors(r, err) < 0 || vdso_check(r, err) < 0)
+		return -1;
+	plan_foreground(r);
+	if (open_shared(r, err) < 0)
+		return -1;
+	if (birth_create_root(r, err) < 0 || await_ready(r, err) < 0 || hand_over_stop(r, err) < 0)
+		return -1;
+	/* the last thing that can fail; from here on the tree is on its own */
+	if (fd_load_finish(r->fds, err) < 0)
+		return -1;
+	return hand_over_run(r, err);
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The last step of a restart: every thread waits in the restorer. The builder stops them all, puts the
+ * saved registers in, takes the restorer's zone out and lets them go at once.
+ */
+#include "inject/inject.h"
+#include "lib/scoped.h"
+#include "restore/restore_priv.h"
+
+#include <elf.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+enum {
+	ERESTART_RESTARTBLOCK_NR = 516, /* include/linux/errno.h: never seen by programs */
+};
+
+static int seize(pid_t tid, struct stasis_error *err)
+{
+	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "seize restored thread %d", tid);
+	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "interrupt restored thread %d", tid);
+	return 0;
+}
+
+static int await_stop(pid_t tid, struct stasis_error *err)
+{
+	int status;
+	pid_t got;
+
+	do
+		got = waitpid(tid, &status, __WALL);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return stasis_fail_errno(err, STASIS_E_INTERNAL, "wait for restored thread %d", tid);
+	if (!WIFSTOPPED(status))
+		return stasis_fail(err, STASIS_E_INTERNAL, "restored thread %d died (status 0x%x)",
+				   tid, status);
+	return 0;
+}
+
+/* regs: where the final registers of this thread are kept between the passes. */
+typedef int (*thread_fn)(struct restore *r, struct restore_proc *p, size_t k,
+			 struct arch_regs *regs, struct stasis_error *err);
+
+static int for_each_thread(struct restore *r, thread_fn fn, struct arch_regs *regs,
+			   struct stasis_error *err)
+{
+	for (size_t i = 0; i < r->nr; i++)
+		for (size_t k = 0; k < r->procs[i].nr_threads; k++)
+			if (fn(r, &r->procs[i], k, regs ? regs++ : NULL, err) < 0)
+				return -1;
+	return 0;
+}
+
+static pid_t tid_of(const struct restore_proc *p, size_t k)
+{
+	return (pid_t)p->threads[k]->tid;
+}
+
+static int stop_one(struct restore *r, struct restore_proc *p, size_t k, struct arch_regs *regs,
+		    struct stasis_error *err)
+{
+	(void)r;
+	(void)regs;
+	return seize(tid_of(p, k), err);
+}
+
+static int await_one(struct restore *r, struct restore_proc *p, size_t k, struct arch_regs *regs,
+		     struct stasis_error *err)
+{
+	(void)r;
+	(void)regs;
+	return await_stop(tid_of(p, k), err);
+}
+
+static int read_thread_state(struct restore *r, struct restore_proc *p, size_t k,
+			     struct restorer_thread *ret, struct stasis_error *err)
+{
+	struct iovec here = {.iov_base = ret, .iov_len = sizeof(*ret)};
+	struct iovec there = {.iov_base = (void *)args_thread_address(r, k),
+			      .iov_len = sizeof(*ret)};
+
+	if (process_vm_readv((pid_t)p->process->pid, &here, 1, &there, 1, 0) !=
+	    (ssize_t)sizeof(*ret))
+		return stasis_fail_errno(err, STASIS_E_INTERNAL, "read the restorer's state");
+	return 0;
+}
+
+/* A thread that slept with a time-out: it goes on sleeping by the kernel's restart block, or, when the
+ * time ran out meanwhile, returns from the call. Without a restart block the call is interrupted. */
+static int fix_timed_call(struct restore *r, struct restore_proc *p, size_t k,
+			  struct arch_regs *regs, struct stasis_error *err)
+{
+	struct restorer_thread state;
+
+	if (arch_syscall_nr(regs) < 0 ||
+	    arch_syscall_result(regs) != -ERESTART_RESTARTBLOCK_NR)
+		return 0;
+	if (read_thread_state(r, p, k, &state, err) < 0)
+		return -1;
+	if (state.timed_nr < 0)
+		arch_finish_syscall(regs, -EINTR);
+	else if (state.is_timed_done)
+		arch_finish_syscall(regs, (long)state.timed_result);
+	return 0;
+}
+
+static int unmap_zone(struct restore *r, struct restore_proc *p, struct stasis_error *err)
+{
+	const uint64_t args[6] = {mem_load_zone(r->mem), args_zone_bytes(r)};
+	pid_t tid = tid_of(p, 0);
+	struct arch_regs base;
+	int64_t result;
+
+	if (ptrace(PTRACE_GETREGS, tid, NULL, &base.u) < 0)
+		return stasis_fail_errno(err, STASIS_E_INTERNAL, "registers of %d", tid);
+	if (remote_syscall_at(tid, args_gadget_address(r), &base, SYS_munmap, args, &result, err) < 0)
+		return -1;
+	if (result < 0) {
+		errno = (int)-result;
+		return stasis_fail_errno(err, STASIS_E_INTERNAL, "unmap the restorer in %d", tid);
+	}
+	return 0;
+}
+
+/*
+ * The kernel takes an area of exactly its own size. One from a processor with fewer state components
+ * is filled up with components in their initial state; one from a processor with more is cut, which
+ * restore_check() allowed only when the program's features are all here.
+ */
+static int put_xstate(struct restore *r, struct restore_proc *p, size_t k, struct stasis_error *err)
+{
+	size_t saved_len, len = r->s->caps.xsave_size;
+	const void *saved = image_note(p->image, "LINUX", NT_X86_XSTATE, k, &saved_len);
+	scoped_free void *area = calloc(1, len);
+	struct iovec iov = {.iov_base = area, .iov_len = len};
+
+	if (!area)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for registers");
+	memcpy(area, saved, saved_len < len ? saved_len : len);
+	if (ptrace(PTRACE_SETREGSET, tid_of(p, k), (void *)NT_X86_XSTATE, &iov) < 0)
+		return stasis_fail_errno(err, STASIS_E_CORRUPT, "extended registers of thread %d",
+					 tid_of(p, k));
+	return 0;
+}
+
+/* Everything but the general registers, which the last remote call would change. */
+static int prepare_one(struct restore *r, struct restore_proc *p, size_t k, struct arch_regs *regs,
+		       struct stasis_error *err)
+{
+	uint64_t mask = p->threads[k]->sigmask;
+
+	*regs = restore_regs(p, k);
+	if (fix_timed_call(r, p, k, regs, err) < 0 || put_xstate(r, p, k, err) < 0)
+		return -1;
+	if (ptrace(PTRACE_SETSIGMASK, tid_of(p, k), sizeof(mask), &mask) < 0)
+		return stasis_fail_errno(err, STASIS_E_INTERNAL, "signal mask of thread %d",
+					 tid_of(p, k));
+	return 0;
+}
+
+static int put_regs_one(struct restore *r, struct restore_proc *p, size_t k, struct arch_regs *regs,
+			struct stasis_error *err)
+{
+	(void)r;
+	if (ptrace(PTRACE_SETREGS, tid_of(p, k), NULL, &regs->u) < 0)
+		return stasis_fail_errno(err, STASIS_E_CORRUPT, "registers of thread %d",
+					 tid_of(p, k));
+	return 0;
+}
+
+static int detach_one(struct restore *r, struct restore_proc *p, size_t k, struct arch_regs *regs,
+		      struct stasis_error *err)
+{
+	(void)r;
+	(void)regs;
+	(void)err;
+	/* a thread that a signal of ours has just killed is gone: nothing to let go */
+	(void)ptrace(PTRACE_DETACH, tid_of(p, k), NULL, NULL);
+	return 0;
+}
+
+static int stop_signal(const struct restore *r, const struct restore_proc *p)
+{
+	if (r->opts->flags & (STASIS_RESTORE_STOPPED | STASIS_RESTORE_TRACED))
+		return SIGSTOP;
+	return p->process->state == STASIS__PROCESS_STATE__PROCESS_STOPPED ? SIGSTOP : 0;
+}
+
+/* While all still stand: those that were stopped stop again, then what the caller asked for. */
+static void send_signals(struct restore *r)
+{
+	for (size_t i = 0; i < r->nr; i++) {
+		const struct restore_proc *p = &r->procs[i];
+		pid_t pid = (pid_t)p->process->pid;
+
+		if (!p->nr_threads)
+			continue;
+		if (stop_signal(r, p))
+			(void)kill(pid, stop_signal(r, p));
+		if (r->opts->signal_all)
+			(void)kill(pid, r->opts->signal_all);
+	}
+	if (r->opts->signal_root && r->procs[0].nr_threads)
+		(void)kill((pid_t)r->procs[0].process->pid, r->opts->signal_root);
+}
+
+static int unmap_zones(struct restore *r, struct stasis_error *err)
+{
+	for (size_t i = 0; i < r->nr; i++)
+		if (r->procs[i].nr_threads && unmap_zone(r, &r->procs[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+int hand_over_stop(struct restore *r, struct stasis_error *err)
+{
+	if (for_each_thread(r, stop_one, NULL, err) < 0)
+		return -1;
+	return for_each_thread(r, await_one, NULL, err);
+}
+
+int hand_over_run(struct restore *r, struct stasis_error *err)
+{
+	scoped_free struct arch_regs *regs = calloc(r->nr_threads + 1, sizeof(*regs));
+
+	if (!regs)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for registers");
+	if (for_each_thread(r, prepare_one, regs, err) < 0 || unmap_zones(r, err) < 0 ||
+	    for_each_thread(r, put_regs_one, regs, err) < 0)
+		return -1;
+	send_signals(r);
+	return for_each_thread(r, detach_one, regs, err);
+}

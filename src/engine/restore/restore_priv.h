@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef RESTORE_RESTORE_PRIV_H
+#define RESTORE_RESTORE_PRIV_H
+
+#include "arch/arch.h"
+#include "image/image.h"
+#include "memory/memory.h"
+#include "resource/resource.h"
+#include "restorer/proto.h"
+
+enum {
+	RESTORE_MAX_PROCS = 100000,
+	RESTORE_MAX_THREADS = 1 << 20,
+	RESTORE_MAX_PID = 1 << 22, /* PID_MAX_LIMIT */
+	RESTORE_OUTER_SESSION = 0,
+};
+
+/* Who creates a process; see birth.c. */
+enum birth_by {
+	BIRTH_BY_PARENT,	/* its parent, in the session the parent was born in */
+	BIRTH_BY_PARENT_LATER,	/* its parent, after the parent's setsid() */
+	BIRTH_BY_HELPER,	/* a helper with the pid of the dead session leader */
+	BIRTH_BY_SIBLING,	/* a child of the same parent that leads the session */
+};
+
+/* One process of the image. Records belong to the image. */
+struct restore_proc {
+	size_t index;
+	size_t parent; /* index; the root's is its own */
+	struct image *image;
+	const Stasis__Process *process;
+	const Stasis__Mm *mm;	       /* NULL for a zombie, as the next two */
+	const Stasis__FdTable *fdtable;
+	const Stasis__Thread **threads;
+	size_t nr_threads;
+	enum birth_by birth_by;
+	size_t birth_creator;  /* index of the parent, or of the sibling */
+	pid_t birth_session;   /* session it must be created in */
+	bool owns_group_helper; /* it makes the stand-in for the leader of its process group */
+};
+
+/* Progress of one process, seen by all. */
+struct restore_slot {
+	uint32_t is_created;
+};
+
+/* Memory shared by the caller, the builder and every process until it runs. */
+struct restore_shared {
+	struct restorer_control control; /* first: the restorer knows only this part */
+	uint32_t outcome;		 /* futex: enum restore_outcome */
+	uint32_t arrived[2];		 /* futexes: barriers of birth.c */
+	uint32_t error_state;		 /* 0 none, 1 being written, 2 there */
+	struct stasis_error error;
+	uint32_t nr_helpers; /* pids of stand-ins, for cleaning up */
+	int32_t helpers[64];
+	struct restore_slot slots[];
+};
+
+enum restore_outcome { RESTORE_PENDING, RESTORE_DONE, RESTORE_FAILED };
+
+/* A whole restart. */
+struct restore {
+	struct session *s;
+	const struct stasis_restore_opts *opts;
+	int dirfd; /* of the image files */
+	size_t nr;
+	struct restore_proc *procs; /* pre-order */
+	size_t nr_threads;	    /* of all live processes */
+	struct restore_shared *shared;
+	size_t shared_len;
+	bool is_namespace; /* in a pid namespace of its own */
+	bool inherits_group; /* the root's process group is the caller's */
+	bool is_user_namespace; /* that namespace came with a user namespace: no other ids */
+	uint64_t own_caps;   /* permitted capabilities of the caller */
+	uid_t owner_uid;     /* ids for an image that root does not trust */
+	gid_t owner_gid;
+	bool is_trusted;
+	struct mem_proc *mem_procs; /* what mem and fds refer to */
+	struct fd_proc *fd_procs;
+	struct mem_load *mem;
+	struct fd_load *fds;
+	int status_fd;	   /* namespace: where its first process reports the root's end, else -1 */
+	pid_t outer_group; /* process group that stands for a group whose leader is outside */
+};
+
+/* load.c */
+int restore_load(struct restore *r, struct stasis_error *err);
+void restore_done(struct restore *r); /* for scoped() */
+
+/* Registers of thread k, from its NT_PRSTATUS note (restore_load() made sure it is there). */
+struct arch_regs restore_regs(const struct restore_proc *p, size_t k);
+
+/* checks.c: everything that can be decided before anything is changed. */
+int restore_check(struct restore *r, struct stasis_error *err);
+int restore_wait_for_pids(struct restore *r, struct stasis_error *err);
+
+/* birth.c */
+int birth_plan(struct restore *r, struct stasis_error *err);
+int birth_create_root(struct restore *r, struct stasis_error *err);
+/* Create the processes that `creator` creates at that point; in each new process the function does
+ * not return but runs task_run(). */
+int birth_create(struct restore *r, size_t creator, enum birth_by by, struct stasis_error *err);
+int birth_enter_session(struct restore *r, struct restore_proc *p, struct stasis_error *err);
+int birth_join_group(struct restore *r, struct restore_proc *p, struct stasis_error *err);
+
+/* task.c: the life of a restored process until it jumps into the restorer. */
+void task_run(struct restore *r, size_t index) __attribute__((__noreturn__));
+
+/* shared.c */
+int shared_create(struct restore *r, struct stasis_error *err);
+void shared_fail(struct restore *r, const struct stasis_error *err); /* first failure wins */
+bool shared_has_failed(const struct restore *r);
+int shared_error(struct restore *r, struct stasis_error *err); /* fills *err; -1 */
+/* Wait until *word >= want or the restart has failed (-1). */
+int shared_wait_for(struct restore *r, uint32_t *word, uint32_t want);
+void shared_wake(uint32_t *word);
+
+/* build.c: the builder process. */
+int build_tree(struct restore *r, struct stasis_error *err);
+
+/* args.c */
+size_t args_zone_bytes(const struct restore *r);
+uint64_t args_blob_address(const struct restore *r);
+int args_build(struct restore *r, struct restore_proc *p, int exe_fd, uint64_t *ret_args,
+	       uint64_t *ret_stack, struct stasis_error *err);
+/* Address of thread k's struct restorer_thread in its process; the same in each process. */
+uint64_t args_thread_address(const struct restore *r, size_t k);
+/* Address of a system call instruction that exists in each process until its zone is unmapped. */
+uint64_t args_gadget_address(const struct restore *r);
+
+/* vdso.c */
+int vdso_check(struct restore *r, struct stasis_error *err);
+/* Fill the list of kernel mappings to place; `space` is page-aligned room in the zone of
+ * vdso_space() bytes; *ret_patch is a move to add when the old vDSO must be emulated. */
+size_t vdso_space(const struct restore_proc *p);
+int vdso_plan(struct restore_proc *p, uint64_t space, struct restorer_special *ret, size_t max,
+	      size_t *ret_nr, struct restorer_move *ret_patch, bool *ret_has_patch,
+	      struct stasis_error *err);
+
+/* creds.c */
+int creds_fill(struct restore *r, const Stasis__Thread *th, struct restorer_creds *ret,
+	       uint32_t *groups, size_t max_groups, struct stasis_error *err);
+
+/* hand_over.c */
+int hand_over_stop(struct restore *r, struct stasis_error *err); /* every thread stands */
+int hand_over_run(struct restore *r, struct stasis_error *err);
+
+/* namespace.c */
+/* fork() into a new pid and mount namespace (and user namespace). 0 in the child, its first process. */
+pid_t namespace_fork(struct restore *r, struct stasis_error *err);
+/* Be the first process of the namespace until everybody else is gone; reports the root's changes of
+ * state to status_fd. */
+void namespace_serve(struct restore *r) __attribute__((__noreturn__));
+/* The root's pid as the caller sees it. */
+pid_t namespace_root_pid(pid_t first);
+
+#endif

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The life of a restored process from its fork to the jump into the restorer: memory is staged, the
+ * children are created (they inherit what is staged), then descriptors and everything else that is
+ * easier with a libc at hand.
+ */
+#include "lib/io.h"
+#include "lib/scoped.h"
+#include "restore/restore_priv.h"
+
+#include "arch/raw_syscall.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { CLOSE_TO_END = -1 };
+
+/* How a zombie died is repeated: by exit status or by signal, without a core file. */
+static void __attribute__((__noreturn__)) die_as(int status)
+{
+	const struct rlimit no_core = {0, 0};
+	sigset_t one;
+	int sig = status & 0x7f;
+
+	if (sig) {
+		(void)setrlimit(RLIMIT_CORE, &no_core);
+		(void)signal(sig, SIG_DFL);
+		(void)sigemptyset(&one);
+		(void)sigaddset(&one, sig);
+		(void)sigprocmask(SIG_UNBLOCK, &one, NULL);
+		(void)raise(sig);
+	}
+	_exit(status >> 8 & 0xff);
+}
+
+/* Zombies must be dead before their parent goes on: their SIGCHLD was seen long ago and must not come
+ * again, so it is let in while nobody handles it. */
+static int await_zombies(struct restore *r, size_t index, struct stasis_error *err)
+{
+	for (size_t i = index + 1; i < r->nr; i++) {
+		const Stasis__Process *child = r->procs[i].process;
+		siginfo_t info;
+
+		if (r->procs[i].parent != index ||
+		    child->state != STASIS__PROCESS_STATE__PROCESS_ZOMBIE)
+			continue;
+		if (waitid(P_PID, child->pid, &info, WEXITED | WNOWAIT) < 0)
+			return stasis_fail_errno(err, STASIS_E_INTERNAL, "wait for zombie %u",
+						 child->pid);
+	}
+	return 0;
+}
+
+static int write_oom_score(const Stasis__Process *p, struct restore *r, struct stasis_error *err)
+{
+	scoped_fd int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	char text[16] = "", now[16] = "";
+	ssize_t len;
+
+	(void)err;
+	if (fd < 0)
+		return 0; /* no /proc here: the inherited value stays */
+	len = read(fd, now, sizeof(now) - 1);
+	if (len > 0 && strtol(now, NULL, 10) == p->oom_score_adj)
+		return 0;
+	(void)snprintf(text, sizeof(text), "%d", p->oom_score_adj);
+	if (pwrite(fd, text, strlen(text), 0) < 0)
+		s_warn(r->s, "%s(%u): oom_score_adj %d: %s", p->comm, p->pid, p->oom_score_adj,
+		       strerror(errno));
+	return 0;
+}
+
+/* A folder that was removed already before the checkpoint: one in /tmp without a name, as the guide
+ * says. */
+static int enter_deleted_folder(const Stasis__Process *p, struct stasis_error *err)
+{
+	char path[] = "/tmp/restartdirXXXXXX";
+
+	if (!mkdtemp(path))
+		return stasis_fail_errno(err, STASIS_E_IO, "%s(%u): mkdir tmpcwd %s", p->comm,
+					 p->pid, path);
+	if (chdir(path) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "%s(%u): chdir tmpcwd %s", p->comm,
+					 p->pid, path);
+	(void)rmdir(path);
+	return 0;
+}
+
+static int enter_place(struct restore *r, const Stasis__Process *p, struct stasis_error *err)
+{
+	if (strcmp(p->root, "/") != 0 && chroot(p->root) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "%s(%u): chroot %s", p->comm, p->pid,
+					 p->root);
+	(void)umask(p->umask);
+	if (p->cwd_deleted)
+		return enter_deleted_folder(p, err);
+	if (chdir(p->cwd) == 0)
+		return 0;
+	if (r->s->is_forced) {
+		s_warn(r->s, "%s(%u): chdir %s: %s; starting in /", p->comm, p->pid, p->cwd,
+		       strerror(errno));
+		return chdir("/");
+	}
+	return stasis_fail_errno(err, STASIS_E_IO, "%s(%u): chdir %s", p->comm, p->pid, p->cwd);
+}
+
+/* The executable, for /proc/PID/exe; a number above every descriptor of the tree. */
+static int open_exe(struct restore *r, const struct restore_proc *p)
+{
+	int base = fd_load_base(r->fds), fd, high;
+
+	if (!p->mm->exe || p->mm->exe->deleted || !p->mm->exe->path)
+		return -1;
+	fd = open(p->mm->exe->path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	high = fcntl(fd, F_DUPFD_CLOEXEC, base);
+	(void)close(fd);
+	return high;
+}
+
+static void close_above(int base, int but_fd)
+{
+	if (but_fd >= base) {
+		if (but_fd > base)
+			(void)syscall(SYS_close_range, base, but_fd - 1, 0);
+		(void)syscall(SYS_close_range, but_fd + 1, CLOSE_TO_END, 0);
+		return;
+	}
+	(void)syscall(SYS_close_range, base, CLOSE_TO_END, 0);
+}
+
+static int create_children(struct restore *r, struct restore_proc *p, struct stasis_error *err)
+{
+	if (birth_create(r, p->index, BIRTH_BY_PARENT, err) < 0 ||
+	    birth_enter_session(r, p, err) < 0 ||
+	    birth_create(r, p->index, BIRTH_BY_PARENT_LATER, err) < 0)
+		return -1;
+	return birth_create(r, p->index, BIRTH_BY_HELPER, err);
+}
+
+static bool makes_siblings(const struct restore *r, const struct restore_proc *p)
+{
+	for (size_t i = 1; i < r->nr; i++)
+		if (r->procs[i].birth_by == BIRTH_BY_SIBLING &&
+		    r->procs[i].birth_creator == p->index)
+			return true;
+	return false;
+}
+
+/* Siblings inherit what the common parent has staged, so they come before this process's own memory;
+ * its session must exist by then. */
+static int create_siblings(struct restore *r, struct restore_proc *p, struct stasis_error *err)
+{
+	if (!makes_siblings(r, p))
+		return 0;
+	for (size_t i = 1; i < r->nr; i++)
+		if (r->procs[i].birth_creator == p->index &&
+		    r->procs[i].birth_by == BIRTH_BY_PARENT &&
+		    r->procs[i].birth_session != (pid_t)p->process->pid)
+			return stasis_fail(err, STASIS_E_UNSUPPORTED,
+					   "session %u and that of process %u cannot both be rebuilt",
+					   p->process->sid, r->procs[i].process->pid);
+	if (birth_enter_session(r, p, err) < 0)
+		return -1;
+	return birth_create(r, p->index, BIRTH_BY_SIBLING, err);
+}
+
+static int prepare(struct restore *r, struct restore_proc *p, struct stasis_error *err)
+{
+	bool is_zombie = p->process->state == STASIS__PROCESS_STATE__PROCESS_ZOMBIE;
+
+	if (is_zombie) {
+		if (birth_enter_session(r, p, err) < 0 || birth_join_group(r, p, err) < 0)
+			return -1;
+		die_as((int)p->process->exit_status);
+	}
+	if (create_siblings(r, p, err) < 0)
+		return -1;
+	if (mem_load_stage(r->mem, p->index, err) < 0 || create_children(r, p, err) < 0)
+		return -1;
+	if (birth_join_group(r, p, err) < 0)
+		return -1;
+	if (await_zombies(r, p->index, err) < 0 || write_oom_score(p->process, r, err) < 0)
+		return -1;
+	return 0;
+}
+
+static int enter_restorer(struct restore *r, struct restore_proc *p, struct stasis_error *err)
+{
+	int exe_fd = open_exe(r, p);
+	uint64_t args, stack;
+
+	if (args_build(r, p, exe_fd, &args, &stack, err) < 0)
+		return -1;
+	if (fd_load_install(r->fds, (pid_t)p->process->pid, err) < 0 ||
+	    enter_place(r, p->process, err) < 0)
+		return -1;
+	close_above(fd_load_base(r->fds), exe_fd);
+	raw_jump(args_blob_address(r), stack, args);
+}
+
+void task_run(struct restore *r, size_t index)
+{
+	struct restore_proc *p = &r->procs[index];
+	struct stasis_error err;
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (prepare(r, p, &err) == 0)
+		(void)enter_restorer(r, p, &err);
+	(void)stasis_fail_prefix(&err, "%s(%u)", p->process->comm, p->process->pid);
+	shared_fail(r, &err);
+	_exit(1);
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the restoring process hands to the restorer: freestanding code that replaces that process's
+ * memory by the program's. Fixed width, no pointers: an address is a uint64_t valid inside the zone,
+ * the one area that survives.
+ */
+#ifndef RESTORER_PROTO_H
+#define RESTORER_PROTO_H
+
+#include <stdint.h>
+
+#define RESTORER_NSIG	   64
+#define RESTORER_NLIMITS   16
+#define RESTORER_SIGINFO   128
+#define RESTORER_STACK	   16384
+#define RESTORER_PAGE	   4096
+
+/* Where a failure happened; restore/failure.c has the words. Never renumber. */
+enum restorer_step {
+	RESTORER_STEP_NONE = 0,
+	RESTORER_STEP_PARK_VDSO,
+	RESTORER_STEP_UNMAP,
+	RESTORER_STEP_MOVE,
+	RESTORER_STEP_PROTECT,
+	RESTORER_STEP_LOCK,
+	RESTORER_STEP_PLACE_VDSO,
+	RESTORER_STEP_SET_MM,
+	RESTORER_STEP_SIGACTION,
+	RESTORER_STEP_THREAD,
+	RESTORER_STEP_TIMER,
+	RESTORER_STEP_SIGNAL,
+	RESTORER_STEP_NAME,
+	RESTORER_STEP_ALTSTACK,
+	RESTORER_STEP_ROBUST_LIST,
+	RESTORER_STEP_RSEQ,
+	RESTORER_STEP_SCHED,
+	RESTORER_STEP_PERSONALITY,
+	RESTORER_STEP_CREDS,
+	RESTORER_STEP_CAPS,
+	RESTORER_STEP_PRCTL,
+	RESTORER_STEP_RLIMIT,
+	RESTORER_STEP_SEAL,
+};
+
+/* Shared by every process of the tree being restored and by the builder. */
+struct restorer_control {
+	uint32_t ready;	 /* futex: threads that have finished */
+	uint32_t failed; /* 0, or 1 from the moment `failure` is being filled */
+	uint32_t failure_step;
+	int32_t failure_errno;
+	int32_t failure_tid;
+	uint32_t never; /* futex nobody wakes: finished threads wait here for the builder */
+	uint64_t failure_info;
+};
+
+struct restorer_range {
+	uint64_t start, end;
+};
+
+struct restorer_move {
+	uint64_t from, to, len;
+	uint32_t is_dup;
+	uint32_t prot, staged_prot;
+	uint32_t advice; /* of enum vma_flags: LOCKED and SEALED; all else was done at the staging */
+};
+
+/* A kernel mapping (vDSO, vvar): moved out of the way first, then to its place. */
+struct restorer_special {
+	uint64_t from, park, to, len;
+};
+
+struct restorer_sigaction {
+	uint64_t handler, flags, restorer, mask;
+};
+
+struct restorer_timer {
+	int32_t id, clock, notify, signo, notify_tid, reserved;
+	uint64_t sigval;
+	int64_t value_ns, interval_ns;
+};
+
+struct restorer_itimer {
+	int64_t interval_us, value_us;
+};
+
+/* How much of struct restorer_creds is set. */
+enum restorer_creds_mode {
+	RESTORER_CREDS_KEEP = 0, /* nothing: the process has them by birth */
+	RESTORER_CREDS_CAPS = 1, /* capabilities: a user namespace gave more than there were */
+	RESTORER_CREDS_ALL = 2,
+};
+
+struct restorer_creds {
+	uint32_t mode; /* enum restorer_creds_mode */
+	uint32_t ruid, euid, suid, fsuid, rgid, egid, sgid, fsgid;
+	uint32_t nr_groups;
+	uint64_t groups; /* uint32_t[] */
+	uint64_t cap_inh, cap_prm, cap_eff, cap_bnd, cap_amb;
+	uint32_t securebits, no_new_privs;
+};
+
+struct restorer_thread {
+	uint64_t args; /* the struct restorer_args it belongs to */
+	uint64_t stack_top;
+	int32_t tid;
+	uint32_t altstack_flags;
+	uint64_t altstack_sp, altstack_size;
+	uint64_t robust_list, robust_list_len, clear_child_tid;
+	uint64_t rseq_ptr;
+	uint32_t rseq_len, rseq_sig;
+	uint8_t sched_attr[56]; /* struct sched_attr of <linux/sched/types.h> */
+	uint64_t affinity;	/* bytes, 0 for none */
+	uint32_t affinity_len;
+	uint32_t ioprio;
+	uint64_t timerslack_ns;
+	uint32_t pdeath_signal;
+	uint32_t personality;
+	uint32_t mce_kill, tsc_mode, io_flusher;
+	uint32_t nr_pending;
+	uint64_t pending; /* RESTORER_SIGINFO bytes each */
+	char comm[16];
+	struct restorer_creds creds;
+	/* a timed system call to sleep in while waiting, so that the kernel holds the rest of its
+	 * time-out when the builder interrupts it; timed_nr < 0 for none */
+	int64_t timed_nr;
+	uint64_t timed_args[6];
+	int64_t timed_result; /* what it returned when it came to an end by itself */
+	uint32_t is_timed_done;
+	uint32_t reserved;
+};
+
+struct restorer_args {
+	uint64_t control; /* struct restorer_control */
+	uint64_t zone, zone_len;
+	uint64_t task_size; /* end of the address space */
+	uint64_t ranges, nr_ranges;	/* struct restorer_range: not to be unmapped, ascending */
+	uint64_t moves, nr_moves;	/* struct restorer_move */
+	uint64_t specials, nr_specials; /* struct restorer_special */
+	uint64_t threads, nr_threads;	/* struct restorer_thread; the leader is the first */
+	uint64_t timers, nr_timers;	/* struct restorer_timer */
+	uint64_t pending, nr_pending;	/* process-wide signals */
+	uint64_t mm_map, mm_map_len;	/* struct prctl_mm_map */
+	uint64_t rlimits;		/* struct { cur, max } [RESTORER_NLIMITS] */
+	uint32_t rlimits_mask;		/* which of them to set */
+	uint32_t has_timer_restore;	/* PR_TIMER_CREATE_RESTORE_IDS works */
+	int32_t exe_fd;			/* closed when used */
+	uint32_t dumpable, child_subreaper, thp_disable;
+	struct restorer_sigaction sigactions[RESTORER_NSIG];
+	struct restorer_itimer itimers[3];
+};
+
+#endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The per-thread half of the restorer. The order matters where privileges do: scheduling needs them,
+ * changing ids loses them (and clears the parent-death signal), capabilities go last.
+ */
+#include "restorer/restorer_priv.h"
+
+#include <linux/capability.h>
+#include <linux/futex.h>
+#include <linux/prctl.h>
+#include <linux/securebits.h>
+
+enum {
+	SS_ONSTACK_FLAG = 1,
+	SS_DISABLE_FLAG = 2,
+	IOPRIO_WHO_PROCESS_ID = 1,
+	NR_CAPS = 64,
+	WAKE_ALL = 0x7fffffff,
+};
+
+static const struct restorer_args *args_of(const struct restorer_thread *t)
+{
+	return (const struct restorer_args *)t->args;
+}
+
+static void must(const struct restorer_thread *t, enum restorer_step step, long result,
+		 uint64_t info)
+{
+	if (result < 0)
+		restorer_fail(args_of(t), step, result, info);
+}
+
+static void set_user_areas(const struct restorer_thread *t)
+{
+	struct {
+		uint64_t sp;
+		uint32_t flags, pad;
+		uint64_t size;
+	} stack = {t->altstack_sp, t->altstack_flags & ~(uint32_t)SS_ONSTACK_FLAG, 0,
+		   t->altstack_size};
+
+	SYS1(set_tid_address, t->clear_child_tid);
+	if (!(stack.flags & SS_DISABLE_FLAG))
+		must(t, RESTORER_STEP_ALTSTACK, SYS2(sigaltstack, &stack, 0), stack.sp);
+	if (t->robust_list)
+		must(t, RESTORER_STEP_ROBUST_LIST,
+		     SYS2(set_robust_list, t->robust_list, t->robust_list_len), t->robust_list);
+	if (t->rseq_ptr)
+		must(t, RESTORER_STEP_RSEQ,
+		     SYS4(rseq, t->rseq_ptr, t->rseq_len, 0, t->rseq_sig), t->rseq_ptr);
+}
+
+static void set_scheduling(const struct restorer_thread *t)
+{
+	must(t, RESTORER_STEP_SCHED, SYS3(sched_setattr, 0, t->sched_attr, 0), 0);
+	/* processors that this host does not have: the rest of the mask, or all of them */
+	if (t->affinity_len)
+		SYS3(sched_setaffinity, 0, t->affinity_len, t->affinity);
+	if (t->ioprio)
+		SYS3(ioprio_set, IOPRIO_WHO_PROCESS_ID, 0, t->ioprio);
+	if (t->timerslack_ns)
+		SYS5(prctl, PR_SET_TIMERSLACK, t->timerslack_ns, 0, 0, 0);
+	must(t, RESTORER_STEP_PERSONALITY, SYS1(personality, t->personality), t->personality);
+}
+
+static void set_prctls(const struct restorer_thread *t)
+{
+	must(t, RESTORER_STEP_NAME, SYS5(prctl, PR_SET_NAME, t->comm, 0, 0, 0), 0);
+	if (t->mce_kill != PR_MCE_KILL_DEFAULT)
+		SYS5(prctl, PR_MCE_KILL, PR_MCE_KILL_SET, t->mce_kill, 0, 0);
+	if (t->tsc_mode == PR_TSC_SIGSEGV)
+		must(t, RESTORER_STEP_PRCTL, SYS5(prctl, PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0),
+		     PR_SET_TSC);
+	if (t->io_flusher)
+		must(t, RESTORER_STEP_PRCTL, SYS5(prctl, PR_SET_IO_FLUSHER, 1, 0, 0, 0),
+		     PR_SET_IO_FLUSHER);
+}
+
+static void set_ids(const struct restorer_thread *t)
+{
+	const struct restorer_creds *c = &t->creds;
+
+	/* keep capabilities across the change of ids: they are set one by one below */
+	must(t, RESTORER_STEP_CREDS,
+	     SYS5(prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP | SECBIT_KEEP_CAPS, 0, 0, 0), 0);
+	must(t, RESTORER_STEP_CREDS, SYS2(setgroups, c->nr_groups, c->groups), 1);
+	must(t, RESTORER_STEP_CREDS, SYS3(setresgid, c->rgid, c->egid, c->sgid), 2);
+	SYS1(setfsgid, c->fsgid);
+	must(t, RESTORER_STEP_CREDS, SYS3(setresuid, c->ruid, c->euid, c->suid), 3);
+	SYS1(setfsuid, c->fsuid);
+}
+
+static void set_caps(const struct restorer_thread *t)
+{
+	const struct restorer_creds *c = &t->creds;
+	struct __user_cap_header_struct hdr = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {
+		{(uint32_t)c->cap_eff, (uint32_t)c->cap_prm, (uint32_t)c->cap_inh},
+		{(uint32_t)(c->cap_eff >> 32), (uint32_t)(c->cap_prm >> 32),
+		 (uint32_t)(c->cap_inh >> 32)},
+	};
+
+	for (uint64_t cap = 0; cap < NR_CAPS; cap++)
+		if (!(c->cap_bnd >> cap & 1))
+			SYS5(prctl, PR_CAPBSET_DROP, cap, 0, 0, 0); /* EINVAL past the last */
+	must(t, RESTORER_STEP_CAPS, SYS5(prctl, PR_SET_SECUREBITS, c->securebits, 0, 0, 0), 1);
+	must(t, RESTORER_STEP_CAPS, SYS2(capset, &hdr, data), 2);
+	for (uint64_t cap = 0; cap < NR_CAPS; cap++)
+		if (c->cap_amb >> cap & 1)
+			must(t, RESTORER_STEP_CAPS,
+			     SYS5(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0), 3);
+}
+
+static void queue_signals(const struct restorer_thread *t)
+{
+	uint64_t pid = (uint64_t)SYS0(getpid);
+
+	for (uint64_t i = 0; i < t->nr_pending; i++) {
+		uint64_t info = t->pending + i * RESTORER_SIGINFO;
+
+		must(t, RESTORER_STEP_SIGNAL,
+		     SYS4(rt_tgsigqueueinfo, pid, t->tid, *(const int32_t *)info, info), i);
+	}
+}
+
+/* Sleep in the call the program slept in, with what was left of its time-out. The builder's interrupt
+ * leaves a restart block behind that the kernel goes on with; the registers are the builder's part. */
+static void sleep_in_timed_call(struct restorer_thread *t)
+{
+	if (t->timed_nr < 0)
+		return;
+	t->timed_result = raw_syscall(t->timed_nr, t->timed_args[0], t->timed_args[1],
+				      t->timed_args[2], t->timed_args[3], t->timed_args[4],
+				      t->timed_args[5]);
+	__atomic_store_n(&t->is_timed_done, 1, __ATOMIC_SEQ_CST);
+}
+
+void restorer_thread_main(void *thread)
+{
+	struct restorer_thread *t = thread;
+	const struct restorer_args *a = args_of(t);
+	struct restorer_control *c = (struct restorer_control *)a->control;
+
+	set_prctls(t);
+	set_user_areas(t);
+	set_scheduling(t);
+	if (t->creds.mode == RESTORER_CREDS_ALL)
+		set_ids(t);
+	if (t->creds.mode != RESTORER_CREDS_KEEP)
+		set_caps(t);
+	if (t->creds.no_new_privs)
+		must(t, RESTORER_STEP_CAPS, SYS5(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 4);
+	if (t == (struct restorer_thread *)a->threads)
+		SYS5(prctl, PR_SET_DUMPABLE, a->dumpable == 1, 0, 0, 0);
+	queue_signals(t);
+	SYS5(prctl, PR_SET_PDEATHSIG, t->pdeath_signal, 0, 0, 0);
+	__atomic_fetch_add(&c->ready, 1, __ATOMIC_SEQ_CST);
+	SYS3(futex, &c->ready, FUTEX_WAKE, WAKE_ALL);
+	sleep_in_timed_call(t);
+	for (;;)
+		SYS4(futex, &c->never, FUTEX_WAIT, 0, 0);
+}

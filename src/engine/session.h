@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef ENGINE_SESSION_H
+#define ENGINE_SESSION_H
+
+#include "lib/log.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* An address in another process: an integer, so that it cannot be dereferenced by mistake. */
+typedef uint64_t tracee_addr;
+
+/* Kernel facts, probed once, read-only afterwards. */
+struct caps {
+	bool is_root;		 /* CAP_SYS_ADMIN and CAP_SYS_PTRACE in the initial sense: acts for all users */
+	bool has_set_tid;	 /* clone3(set_tid) allowed in our own pid namespace */
+	bool has_pagemap_scan;	 /* ioctl PAGEMAP_SCAN, Linux 6.7 */
+	bool has_map_files;	 /* /proc/PID/map_files may be opened */
+	bool has_timer_restore;	 /* PR_TIMER_CREATE_RESTORE_IDS, Linux 6.15 */
+	bool thp_never;		 /* transparent huge pages are off system-wide */
+	uint64_t xcr0;		 /* enabled XSAVE components */
+	uint32_t xsave_size;	 /* bytes of a PTRACE_GETREGSET NT_X86_XSTATE area */
+	long page_size;
+};
+
+/* One operation of the library; the first parameter of whatever may log or ask for a fact. */
+struct session {
+	struct log_sink log;
+	struct caps caps;
+	bool is_forced; /* -F */
+};
+
+int session_init(struct session *s, stasis_log_fn fn, void *arg, enum stasis_log_level level,
+		 struct stasis_error *err);
+
+#define s_warn(s, ...) log_write(&(s)->log, STASIS_LOG_WARNING, __VA_ARGS__)
+#define s_info(s, ...) log_write(&(s)->log, STASIS_LOG_INFO, __VA_ARGS__)
+#define s_debug(s, ...) log_write(&(s)->log, STASIS_LOG_DEBUG, __VA_ARGS__)
+
+#endif

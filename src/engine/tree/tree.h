@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef TREE_TREE_H
+#define TREE_TREE_H
+
+#include "arch/arch.h"
+#include "session.h"
+
+#include <sys/types.h>
+
+enum task_state {
+	TASK_RUNNING,
+	TASK_STOPPED, /* by job control (SIGSTOP, SIGTSTP, ...) before we came */
+	TASK_ZOMBIE,
+};
+
+/* A timed system call in progress, seen before the thread was stopped; the kernel tells nobody how
+ * much of a relative time-out is left, so it is measured: see tree/stop.c. */
+struct timed_call {
+	bool is_valid;
+	uint64_t elapsed_ns; /* how long the thread had slept in it when it was stopped */
+};
+
+/* One thread, in ptrace-stop between tree_stop() and tree_resume(). */
+struct thread {
+	struct task *task;
+	pid_t tid;
+	struct arch_regs regs;	/* as found at the stop, never changed afterwards (rseq fix-up aside) */
+	void *xstate;		/* NT_X86_XSTATE area */
+	size_t xstate_len;
+	uint64_t sigmask;
+	struct timed_call timed;
+	tracee_addr rseq_ptr;	/* 0: not registered */
+	uint32_t rseq_len, rseq_sig;
+	uint64_t rseq_cs;	/* value found in the area; the area holds 0 from then on: see tree/rseq.c */
+	bool is_seized;		/* traced by us */
+	bool is_stopped_by_us;	/* seized and in ptrace-stop now */
+};
+
+/* One process (thread group) of the tree. */
+struct task {
+	struct tree *tree;
+	struct task *parent; /* NULL for the root */
+	size_t index;	     /* position in tree->tasks */
+	pid_t pid, ppid, pgid, sid;
+	char comm[17];
+	enum task_state state;
+	int exit_status; /* zombie: wait status */
+	int stop_signal; /* stopped: which signal */
+	int procfd;	 /* O_DIRECTORY on /proc/PID */
+	int pidfd;	 /* -1 for a zombie that pidfd_open() refuses */
+	size_t nr_threads;
+	struct thread *threads; /* leader first, then ascending tid; none for a zombie */
+	struct inject *inject;	/* set by inject_open(), NULL when not injected */
+};
+
+/* Processes in pre-order: a parent comes before its children. */
+struct tree {
+	struct session *s;
+	size_t nr_tasks;
+	struct task **tasks;
+	uint64_t stopped_at_ns; /* CLOCK_MONOTONIC when the first thread stood still */
+};
+
+/*
+ * Stop a process (recursive: with all its descendants): seize every thread until two passes over
+ * /proc find nothing new. Fills regs, xstate, sigmask, rseq and timed of each thread, and neutralises
+ * the rseq areas. The calling thread becomes the tracer, so all later calls must come from it.
+ *
+ *   skip       pids that are not touched, nor their descendants
+ *   timeout_ms longest wait for one task to stop (uninterruptible sleep)
+ *
+ * Errors: GONE no such process; DENIED not ours, or already traced (names the tracer); TIMEOUT
+ * names the task and where in the kernel it sleeps. On failure everything runs again.
+ */
+int tree_stop(struct session *s, pid_t root, bool recursive, const pid_t *skip, size_t nr_skip,
+	      unsigned timeout_ms, struct tree **ret, struct stasis_error *err);
+
+/* What the processes shall do next. */
+struct tree_after {
+	int signal_root; /* 0: none */
+	int signal_all;	 /* 0: none; sent to every process while all are still stopped */
+};
+
+/* Take the parasites out, put registers and rseq back, send the signals, let everything run, free
+ * the tree. NULL after: just resume. */
+void tree_resume(struct tree *t, const struct tree_after *after);
+void tree_resumep(struct tree **t); /* for scoped(): resumes without signals; NULL is fine */
+
+/* Memory of a stopped task. Whole transfer or error. */
+int task_read_mem(struct task *t, tracee_addr from, void *to, size_t len, struct stasis_error *err);
+int task_write_mem(struct task *t, tracee_addr to, const void *from, size_t len,
+		   struct stasis_error *err);
+
+/* A duplicate, in this process, of a descriptor of the task (pidfd_getfd, Linux 5.6). */
+int task_get_fd(struct task *t, int fd, struct stasis_error *err);
+
+#define tree_for_each(tree, i, t) \
+	for ((i) = 0; (i) < (tree)->nr_tasks && ((t) = (tree)->tasks[i], true); (i)++)
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Parsers of /proc/PID text. The text is untrusted: a process chooses its name. */
+#ifndef LIB_PROC_H
+#define LIB_PROC_H
+
+#include "lib/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* O_DIRECTORY descriptor of /proc/PID; STASIS_E_GONE when there is no such process. */
+int proc_open(pid_t pid, struct stasis_error *err);
+
+/* /proc/PID/stat, fields of proc(5); comm without the parentheses. */
+struct proc_stat {
+	pid_t pid, ppid, pgrp, session, tpgid;
+	char comm[64];
+	char state;
+	uint32_t tty_nr;
+	uint64_t flags; /* PF_*, of which 0x4 is exiting and 0x200 dumping core */
+	uint64_t utime_ticks, stime_ticks, cutime_ticks, cstime_ticks;
+	int64_t nice;
+	int64_t nr_threads;
+	uint64_t starttime_ticks;
+	uint64_t start_code, end_code, start_stack;
+	uint64_t start_data, end_data, start_brk, arg_start, arg_end, env_start, env_end;
+	int exit_signal;
+	int exit_code; /* wait status */
+};
+
+/* name: "stat", or "task/TID/stat". */
+int proc_read_stat(int procfd, const char *name, struct proc_stat *ret, struct stasis_error *err);
+
+#define PROC_MAX_GROUPS 65536
+
+/* /proc/PID/status. */
+struct proc_status {
+	uint32_t uid[4], gid[4]; /* real, effective, saved, fs */
+	uint32_t nr_groups;
+	uint32_t *groups; /* malloc()ed, NULL for none: proc_status_done() */
+	pid_t tgid, tracer;
+	uint32_t umask;
+	bool has_umask;
+	uint64_t sig_pnd, shd_pnd, sig_blk, sig_ign, sig_cgt;
+	uint64_t cap_inh, cap_prm, cap_eff, cap_bnd, cap_amb;
+	bool no_new_privs;
+	uint32_t seccomp; /* mode */
+	uint32_t nr_ns_pids; /* how deep in pid namespaces below ours */
+	pid_t ns_pid;	     /* the pid it has in its own pid namespace */
+	bool core_dumping;
+};
+int proc_read_status(int procfd, const char *name, struct proc_status *ret,
+		     struct stasis_error *err);
+void proc_status_done(struct proc_status *st);
+
+/* Numeric names in a folder of /proc ("task", "fd"), ascending; malloc()ed. */
+int proc_list_numbers(int procfd, const char *name, int **ret, size_t *ret_nr,
+		      struct stasis_error *err);
+
+/* readlink into malloc()ed memory. */
+char *proc_readlink(int procfd, const char *name, struct stasis_error *err);
+
+#endif

@@ -1,0 +1,100 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A tree of 50 processes with 200 threads, checkpointed, killed and restarted 100 times: nothing fails,
+# nothing grows, nothing is left. CYCLES=N makes it another number.
+TEST_LIMIT=${TEST_LIMIT:-400}
+. "$(dirname "$0")/../lib/test-lib.sh"
+. "$(dirname "$0")/../lib/matrix.sh"
+
+cycles=${CYCLES:-100}
+test_subjects=$top_builddir/testsuite/real
+parent=
+
+# Mappings, descriptors, threads and resident KiB of every process of the tree, in the order of pids.
+forest_footprint() {
+	local p
+	for p in $(subject_pids | sort -n); do
+		echo "$p maps $(wc -l <"/proc/$p/maps") fds $(find "/proc/$p/fd" -mindepth 1 | wc -l)" \
+			"threads $(find "/proc/$p/task" -mindepth 1 -maxdepth 1 | wc -l)"
+	done
+}
+
+forest_resident() {
+	local p sum=0
+	for p in $(subject_pids); do
+		sum=$((sum + $(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$p/status")))
+	done
+	echo $sum
+}
+
+# Files in the usual places and mounts, but not what others on this machine make.
+surroundings() {
+	find /dev/shm /run /var/tmp -maxdepth 1 -iname '*stasis*' 2>/dev/null
+	find "$test_scratch" -maxdepth 1 ! -name '.*' ! -name '*.out' -printf '%f\n' | sort
+	wc -l <"/proc/self/mountinfo"
+	find "/proc/$$/fd" -mindepth 1 | wc -l
+}
+
+reaped_as_killed() {
+	local status
+	wait "$1"
+	status=$?
+	[ "$status" = 137 ] && return
+	echo "the parent of the killed root got status $status"
+	return 1
+}
+
+cycle() {
+	local dir=$SUBJECT_DIR/images
+	mkdir "$dir" &&
+		timeout -k 5 60 chkpnt -r -K KILL -d "$dir" -f root "$SUBJECT_PID" </dev/null || return 1
+	wait_for '[ -z "$(subject_pids)" ]' 10 && reaped_as_killed "$parent" || return 1
+	[ "$(find "$dir" -type f | wc -l)" = 50 ] || { ls -la "$dir"; return 1; }
+	timeout --foreground -k 5 300 restart "$dir/root" </dev/null >restart.out 2>&1 3>&- &
+	parent=$!
+	wait_for '[ "$(subject_pids | wc -l)" = 50 ] || ! kill -0 $parent 2>/dev/null' 20 || return 1
+	[ -s restart.out ] && cat restart.out && return 1
+	wait_for forest_runs 20 && ! subject_complain_early && rm -r "$dir"
+}
+
+# The message went round the ring since it was asked first.
+forest_runs() {
+	[ "$(grep -c '^TracerPid:[[:space:]]*0$' $(subject_pids | sed 's|.*|/proc/&/status|') | grep -c ':1$')" = 50 ]
+}
+
+run_cycles() {
+	local i
+	for ((i = 1; i <= cycles; i++)); do
+		cycle || {
+			echo "cycle $i of $cycles failed"
+			return 1
+		}
+		[ $((i % 25)) != 0 ] || echo "# $i cycles after $SECONDS s" >&3
+	done
+}
+
+test_expect_success 'a tree of 50 processes and 200 threads' '
+	subject_start forest && parent=$SUBJECT_PID &&
+	forest_footprint >first && cat first &&
+	[ "$(wc -l <first)" = 50 ] && [ "$(grep -c "threads 4$" first)" = 50 ]
+'
+[ "$test_failed" = 0 ] || test_done
+test_expect_success 'one cycle' '
+	cycle && forest_footprint >one && diff first one && resident=$(forest_resident) && surroundings >around.out
+'
+[ "$test_failed" = 0 ] || test_done
+test_expect_success "$cycles cycles" run_cycles
+[ "$test_failed" = 0 ] || test_done
+test_expect_success 'as many mappings, descriptors and threads as at first' '
+	forest_footprint >last.out && diff first last.out
+'
+test_expect_success 'as much resident memory, give or take a tenth' '
+	now=$(forest_resident) && echo "$resident KiB became $now KiB" && echo "# $resident KiB became $now KiB" >&3 &&
+	[ $((now * 10)) -lt $((resident * 11)) ]
+'
+test_expect_success 'the same files, mounts and descriptors around it' 'surroundings | diff around.out -'
+test_expect_success 'it still computes right, and ends well' '
+	subject_verify && wait "$parent" && [ ! -s restart.out ]
+'
+test_expect_success 'no process is left' 'wait_for "[ -z \"\$(subject_pids)\" ]" 10 && [ -z "$(test_processes | grep -vx "$PPID")" ]'
+test_done

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+#
+# A real program, checkpointed at random moments of its run, killed each time, restarted each time, must
+# end with the very result of an uninterrupted run. A test defines what it needs of
+#
+#	real_setup	makes inputs in $real_input (the current folder)
+#	real_command	array: the program and its arguments. It runs in a folder that has the same path
+#			in every run; its stdout and stderr become files there.
+#	real_finish	turns what the run left in the folder (the current one) into what is to be
+#			compared: exports a database, removes logs that contain times
+#
+# and calls real_program TITLE. All files of the folder are compared byte for byte.
+#
+# Moments are fractions of the processor time of the uninterrupted run, one in each fifth of it, drawn
+# with a seed that is printed; REAL_SEED=N repeats them. Generations are chained: what was restarted is
+# checkpointed next.
+
+# shellcheck source=testsuite/lib/test-lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/test-lib.sh"
+
+real_seed=${REAL_SEED:-$((RANDOM * 32768 + RANDOM))}
+real_nr_moments=5
+real_session=$top_builddir/testsuite/real/session
+real_programs=$top_builddir/testsuite/real
+real_input=$test_scratch/input
+real_work=$test_scratch/work
+real_images=$test_scratch/images
+real_limit=${REAL_LIMIT:-120} # seconds for whatever we wait for
+real_command=(false)
+real_setup() { :; }
+real_finish() { :; }
+
+real_say() {
+	echo "# $*" >&3
+}
+
+real_complain() {
+	echo "$*"
+	return 1
+}
+
+# Start the program in a new folder as leader of a session of its own: sets real_pid.
+real_start() {
+	rm -rf "$real_work"
+	mkdir "$real_work"
+	(
+		cd "$real_work" || exit
+		exec setsid "${real_command[@]}" >stdout 2>stderr </dev/null 3>&-
+	) &
+	real_pid=$!
+}
+
+real_is_gone() {
+	[ -z "$("$real_session" list "$real_pid")" ]
+}
+
+# The folder that a run left becomes $1, ready for comparison.
+real_keep() {
+	(cd "$real_work" && real_finish) || real_complain "the run left something unexpected" || return
+	rm -rf "${test_scratch:?}/$1"
+	mv "$real_work" "$test_scratch/$1"
+}
+
+# Run it uninterrupted: sets real_cpu_ms.
+real_measure() {
+	local TIMEFORMAT='%3R %3U %3S' wall user sys
+	{ time { real_start && wait "$real_pid"; }; } 2>"$test_scratch/times" || {
+		tail -n 20 "$real_work/stderr"
+		real_complain "uninterrupted, it ends with an error"
+		return
+	}
+	read -r wall user sys <"$test_scratch/times"
+	real_cpu_ms=$((10#${user/./} + 10#${sys/./}))
+	real_say "uninterrupted: $wall s, $real_cpu_ms ms of processor time"
+	[ "$real_cpu_ms" -gt 500 ] || real_complain "too short for five checkpoints" || return
+	real_keep reference
+}
+
+# Sets the array real_moments, in ms.
+real_draw_moments() {
+	local i permille text=
+	real_moments=()
+	for ((i = 0; i < real_nr_moments; i++)); do
+		permille=$(((i * 1000 + RANDOM % 1000) * 9 / (10 * real_nr_moments) + 10))
+		real_moments+=($((real_cpu_ms * permille / 1000)))
+		text+=" $((permille / 10)).$((permille % 10)) %"
+	done
+	real_say "moments:$text"
+}
+
+# Whoever started the root sees it killed.
+real_reap_killed() {
+	local status
+	wait "$1"
+	status=$?
+	[ "$status" = 137 ] || real_complain "the parent of the killed root got status $status"
+}
+
+real_chkpnt_kill() { # GENERATION PARENT
+	mkdir "$real_images/$1"
+	timeout -k 5 "$real_limit" chkpnt -r -K KILL -d "$real_images/$1" -f root "$real_pid" </dev/null ||
+		real_complain "generation $1: chkpnt ended with status $?" || return
+	[ -s "$real_images/$1/root" ] || real_complain "generation $1: there is no image" || return
+	wait_for real_is_gone 20 || real_complain "generation $1: not all are dead" || return
+	real_reap_killed "$2"
+}
+
+# Restart in the background: sets real_restart.
+real_restart_from() { # GENERATION
+	timeout --foreground -k 5 "$((real_limit * 2))" restart "$real_images/$1/root" </dev/null >restart.out 2>&1 3>&- &
+	real_restart=$!
+	wait_for '! real_is_gone || ! kill -0 $real_restart 2>/dev/null' 20 ||
+		real_complain "generation $1: nothing was restarted" || return
+}
+
+# The restarted program ends by itself, well, and restart had nothing to say.
+real_end() {
+	local status
+	wait "$real_restart"
+	status=$?
+	cat restart.out
+	if [ "$status" != 0 ]; then
+		tail -n 20 "$real_work/stderr"
+		real_complain "restart ended with status $status"
+		return
+	fi
+	[ ! -s restart.out ] && wait_for real_is_gone 10
+}
+
+# One checkpoint after the other. Status 2: the program was faster than its moments.
+real_chain() {
+	local generation=0 parent at=0 moment
+	rm -rf "$real_images"
+	mkdir "$real_images"
+	real_start
+	parent=$real_pid
+	for moment in "${real_moments[@]}"; do
+		"$real_session" await "$real_pid" $((moment - at)) || {
+			[ "$generation" = 0 ] || real_end || return 1
+			wait "$real_pid" 2>/dev/null
+			return 2
+		}
+		at=$moment
+		generation=$((generation + 1))
+		real_chkpnt_kill $generation "$parent" && real_restart_from $generation || return 1
+		parent=$real_restart
+	done
+	real_end
+}
+
+# A program that was done before its last checkpoint is run again with earlier moments.
+real_run() {
+	local round
+	for round in 1 2 3; do
+		real_draw_moments
+		real_chain
+		case $? in
+		0) return 0 ;;
+		1) return 1 ;;
+		esac
+		real_say 'it was faster this time: once more'
+		real_cpu_ms=$((real_cpu_ms * 4 / 5))
+	done
+	real_complain 'it always ended before its last checkpoint'
+}
+
+real_describe_images() {
+	local size
+	size=$(du -sm "$real_images" | cut -f 1)
+	real_say "images of $real_nr_moments generations: $size MB in $(find "$real_images" -type f | wc -l) files"
+	[ -z "$(find "$real_images" -type f ! -perm 600)" ] || real_complain "an image is not of mode 0600"
+}
+
+real_same_result() {
+	real_keep result && diff -r "$test_scratch/reference" "$test_scratch/result"
+}
+
+real_program() { # TITLE
+	RANDOM=$((real_seed % 32768))
+	real_say "REAL_SEED=$real_seed"
+	test_expect_success "$1: the uninterrupted run" '
+		mkdir -p "$real_input" && (cd "$real_input" && real_setup) && real_measure
+	'
+	[ "$test_failed" = 0 ] || test_done
+	test_expect_success "$1: killed and restarted at $real_nr_moments moments" '
+		real_run && real_describe_images
+	'
+	[ "$test_failed" = 0 ] || test_done
+	test_expect_success "$1: the result is the same" real_same_result
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the real-program tests want to know of the processes of one session: the tests start each
+ * program as the leader of a session of its own, so its number names the whole tree, before a
+ * checkpoint and after the restart alike.
+ *
+ *   session list SID        prints the pids, zombies included
+ *   session await SID MS    returns when the session has used MS of processor time since its
+ *                           processes were made; exit status 1 when nobody is left before that
+ *
+ * Processor time, not wall time: a moment of the run is then the same moment on a loaded machine.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct usage {
+	unsigned nr_alive;
+	unsigned long ticks;
+};
+
+/* The fields of /proc/PID/stat behind the name, from the third (the state) on. */
+static bool stat_read(const char *pid, char *state, long *sid, unsigned long *ticks)
+{
+	char path[300], text[1024];
+	unsigned long u, s;
+	long cu, cs;
+	const char *rest;
+	ssize_t len;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/%s/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	len = read(fd, text, sizeof(text) - 1);
+	(void)close(fd);
+	if (len <= 0)
+		return false;
+	text[len] = '\0';
+	rest = strrchr(text, ')');
+	if (!rest || sscanf(rest + 1,
+			    " %c %*d %*d %ld %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", state,
+			    sid, &u, &s, &cu, &cs) != 6)
+		return false;
+	*ticks = u + s + (unsigned long)(cu + cs);
+	return true;
+}
+
+static struct usage session_usage(long want, bool is_listed)
+{
+	struct usage sum = {0, 0};
+	DIR *proc = opendir("/proc");
+	const struct dirent *e;
+
+	if (!proc) {
+		perror("/proc");
+		exit(2);
+	}
+	while ((e = readdir(proc)) != NULL) {
+		unsigned long ticks;
+		long sid;
+		char state;
+
+		if (e->d_name[0] < '0' || e->d_name[0] > '9' ||
+		    !stat_read(e->d_name, &state, &sid, &ticks) || sid != want)
+			continue;
+		if (is_listed)
+			(void)puts(e->d_name);
+		sum.nr_alive += state != 'Z' && state != 'X';
+		sum.ticks += ticks;
+	}
+	(void)closedir(proc);
+	return sum;
+}
+
+static int session_await(long sid, unsigned long ms)
+{
+	const struct timespec nap = {.tv_nsec = 5000000};
+	unsigned long ticks = ms * (unsigned long)sysconf(_SC_CLK_TCK) / 1000;
+
+	for (;;) {
+		struct usage now = session_usage(sid, false);
+
+		if (!now.nr_alive)
+			return 1;
+		if (now.ticks >= ticks)
+			return 0;
+		(void)nanosleep(&nap, NULL);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3 && strcmp(argv[1], "list") == 0)
+		return (void)session_usage(atol(argv[2]), true), 0;
+	if (argc == 4 && strcmp(argv[1], "await") == 0)
+		return session_await(atol(argv[2]), strtoul(argv[3], NULL, 10));
+	(void)fprintf(stderr, "usage: session list SID | session await SID MS\n");
+	return 2;
+}

@@ -1,0 +1,12 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Memory that several processes share.
+TEST_LIMIT=240
+. "$(dirname "$0")/../lib/test-lib.sh"
+. "$(dirname "$0")/../lib/matrix.sh"
+
+matrix mem-shared
+matrix memfd
+matrix cow
+
+test_done
