@@ -30,6 +30,11 @@ if [ -z "$TEST_INNER" ]; then
 		echo "Bail out! $test_subjects is not built: run 'make subjects'"
 		exit 99
 	fi
+	# What make, a terminal or a CI runner left open is no part of any test.
+	for test_fd in /proc/$$/fd/*; do
+		test_fd=${test_fd##*/}
+		[ "$test_fd" -gt 2 ] && [ "$test_fd" != 255 ] && eval "exec $test_fd>&-"
+	done
 	export TEST_INNER=1
 	export STASIS_TEST_MARK=$$.$RANDOM
 	exec timeout -k 20 "${TEST_LIMIT:-240}" "$test_subjects/subreaper" bash "$test_script" "$@"

@@ -40,15 +40,26 @@ real_complain() {
 	return 1
 }
 
+# Whoever runs the tests may have left descriptors open that lead out of the tree.
+real_close_inherited() {
+	local fd
+	for fd in /proc/"$BASHPID"/fd/*; do
+		fd=${fd##*/}
+		[ "$fd" -le 2 ] || eval "exec $fd>&-"
+	done
+}
+
 # Start the program in a new folder as leader of a session of its own: sets real_pid.
 real_start() {
 	rm -rf "$real_work"
 	mkdir "$real_work"
 	(
 		cd "$real_work" || exit
+		real_close_inherited
 		exec setsid "${real_command[@]}" >stdout 2>stderr </dev/null 3>&-
 	) &
 	real_pid=$!
+	wait_for '! real_is_gone' 10
 }
 
 real_is_gone() {
@@ -108,7 +119,10 @@ real_chkpnt_kill() { # GENERATION PARENT
 
 # Restart in the background: sets real_restart.
 real_restart_from() { # GENERATION
-	timeout --foreground -k 5 "$((real_limit * 2))" restart "$real_images/$1/root" </dev/null >restart.out 2>&1 3>&- &
+	(
+		real_close_inherited
+		exec timeout --foreground -k 5 $((real_limit * 2)) restart "$real_images/$1/root" </dev/null
+	) >restart.out 2>&1 &
 	real_restart=$!
 	wait_for '! real_is_gone || ! kill -0 $real_restart 2>/dev/null' 20 ||
 		real_complain "generation $1: nothing was restarted" || return

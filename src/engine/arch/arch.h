@@ -76,6 +76,10 @@ struct arch_pad {
 };
 struct arch_pad arch_pad(void);
 
+/* In a copy of the pad's bytes that will lie at pad_addr: have it set the byte at mark_addr (within
+ * 2 GiB) when all is put back but the instruction pointer; 0: nothing is set. */
+void arch_pad_set_mark(uint8_t *pad, uint64_t pad_addr, uint64_t mark_addr);
+
 /* What the pad loads into the thread; arch/cure.h. */
 struct arch_cure;
 void arch_cure_fill(struct arch_cure *c, const struct arch_regs *as_found, uint64_t sigmask);

@@ -39,6 +39,8 @@ static int write_pads(struct inject *in, struct stasis_error *err)
 		memcpy(to, pad.code, pad.len);
 		arch_cure_fill(&cure, &in->t->threads[i].regs, in->t->threads[i].sigmask);
 		memcpy(to + pad.cure, &cure, sizeof(cure));
+		arch_pad_set_mark(to, pad_of(in, i),
+				  slot_of(in, i) + offsetof(struct wire_thread, has_left));
 	}
 	return inject_write(in, in->at.pads, pads, len, err);
 }
@@ -89,13 +91,17 @@ static int send_in(struct inject *in, size_t i, struct stasis_error *err)
  * registers are. */
 static int bring_home(struct inject *in, size_t i)
 {
+	const size_t left = in->at.threads + i * WIRE_THREAD_BYTES +
+			    offsetof(struct wire_thread, has_left);
 	struct thread *th = &in->t->threads[i];
 	struct arch_regs r = th->regs;
+	const uint32_t yes = 1;
 
 	if (remote_wait(th, REMOTE_EVENT, PTRACE_CONT, NULL) < 0)
 		return -1;
 	arch_set_entry(&r, pad_of(in, i) + arch_pad().leave, 0);
-	if (remote_set_regs(th, &r, NULL) < 0 || remote_set_mask(th, th->sigmask, NULL) < 0)
+	if (remote_set_regs(th, &r, NULL) < 0 || inject_write(in, left, &yes, sizeof(yes), NULL) < 0 ||
+	    remote_set_mask(th, th->sigmask, NULL) < 0)
 		return -1;
 	return remote_set_regs(th, &th->regs, NULL);
 }

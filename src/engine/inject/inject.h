@@ -16,6 +16,14 @@ int inject_open(struct session *s, struct task *t, struct stasis_error *err);
 /* Same for many tasks, overlapping their start-up; skips zombies and tasks already open. */
 int inject_open_all(struct session *s, struct tree *tree, struct stasis_error *err);
 
+/* Is a thread of the task still on its way out of a parasite whose engine was killed? Needs the
+ * threads' regs. */
+bool inject_is_leaving(struct task *t);
+
+/* A process stopped by job control does not leave by itself: let those threads run until they are
+ * out. Its regs are stale afterwards: resume the tree and stop it again. */
+void inject_help_leave(struct task *t);
+
 /* Remove the parasite: mapping, descriptors and registers are as before, the task still stopped. */
 void inject_close(struct task *t);
 

@@ -20,6 +20,7 @@
 
 enum {
 	MAX_PAD_BYTES = 512,
+	MAX_SLOTS = 8,
 	GAP_BYTES = 64, /* zero bytes at the end of something may belong to it */
 	MAX_AUXV_BYTES = 4096,
 	MAX_MAPS_BYTES = 64 << 20,
@@ -49,13 +50,14 @@ static size_t vdso_room(const ElfW(Ehdr) * own, size_t page)
 	return end % page && page - end % page >= need ? end : 0;
 }
 
-/* Unused so far, or left behind by an engine that was killed. */
-static bool is_free(const uint8_t *bytes, size_t len)
+/* Left behind by an engine that was killed. */
+static bool is_leftover(const uint8_t *bytes)
 {
-	const struct arch_pad pad = arch_pad();
+	return memcmp(bytes, arch_pad().code, sizeof(uint64_t)) == 0;
+}
 
-	if (memcmp(bytes, pad.code, sizeof(uint64_t)) == 0)
-		return true;
+static bool is_zero(const uint8_t *bytes, size_t len)
+{
 	for (size_t i = 0; i < len; i++)
 		if (bytes[i])
 			return false;
@@ -73,21 +75,6 @@ static bool read_pieces(pid_t pid, tracee_addr a, void *to_a, size_t len_a, trac
 	return process_vm_readv(pid, local, 2, remote, 2, 0) == (ssize_t)(len_a + len_b);
 }
 
-static bool try_vdso(struct task *t, tracee_addr base, tracee_addr *ret)
-{
-	const size_t page = (size_t)t->tree->s->caps.page_size;
-	const ElfW(Ehdr) *own = (const ElfW(Ehdr) *)getauxval(AT_SYSINFO_EHDR);
-	const size_t room = vdso_room(own, page), len = arch_pad().len;
-	uint8_t head[sizeof(*own)], tail[MAX_PAD_BYTES];
-
-	if (!room || !base || base % page || len > sizeof(tail))
-		return false;
-	if (!read_pieces(t->pid, base, head, sizeof(head), base + room, tail, len))
-		return false;
-	*ret = base + room;
-	return memcmp(head, own, sizeof(head)) == 0 && is_free(tail, len);
-}
-
 static tracee_addr vdso_of(struct task *t)
 {
 	scoped_free char *text = NULL;
@@ -101,6 +88,79 @@ static tracee_addr vdso_of(struct task *t)
 		if (aux[i].a_type == AT_SYSINFO_EHDR)
 			return aux[i].a_un.a_val;
 	return 0;
+}
+
+/* Room for pads behind the vDSO of a process. */
+struct slots {
+	tracee_addr at;
+	size_t nr, stride;
+	uint8_t bytes[MAX_SLOTS * MAX_PAD_BYTES];
+};
+
+static bool read_slots(struct task *t, struct slots *ret)
+{
+	const size_t page = (size_t)t->tree->s->caps.page_size, stride = (arch_pad().len + 15) & ~15ul;
+	const ElfW(Ehdr) *own = (const ElfW(Ehdr) *)getauxval(AT_SYSINFO_EHDR);
+	const size_t room = vdso_room(own, page);
+	const tracee_addr base = vdso_of(t);
+	uint8_t head[sizeof(*own)];
+
+	if (!room || !base || base % page || stride > MAX_PAD_BYTES)
+		return false;
+	ret->at = base + room;
+	ret->stride = stride;
+	ret->nr = (page - room % page) / stride;
+	if (ret->nr > MAX_SLOTS)
+		ret->nr = MAX_SLOTS;
+	if (!read_pieces(t->pid, base, head, sizeof(head), ret->at, ret->bytes, ret->nr * stride))
+		return false;
+	return ret->nr && memcmp(head, own, sizeof(head)) == 0;
+}
+
+/*
+ * A leftover is not used again while there is other room: a signal handler may be running on top of
+ * its last instructions and return to them.
+ */
+static bool try_vdso(struct task *t, tracee_addr *ret)
+{
+	struct slots s;
+
+	if (!read_slots(t, &s))
+		return false;
+	for (size_t i = 0; i < s.nr; i++) {
+		*ret = s.at + i * s.stride;
+		if (is_zero(s.bytes + i * s.stride, s.stride))
+			return true;
+	}
+	*ret = s.at;
+	return is_leftover(s.bytes);
+}
+
+static bool has_thread_in(const struct task *t, tracee_addr start, uint64_t len)
+{
+	for (size_t i = 0; i < t->nr_threads; i++)
+		if (arch_ip(&t->threads[i].regs) - start < len)
+			return true;
+	return false;
+}
+
+bool inject_is_leaving(struct task *t)
+{
+	const struct arch_pad pad = arch_pad();
+	struct slots s;
+
+	if (!read_slots(t, &s))
+		return false;
+	for (size_t i = 0; i < s.nr; i++) {
+		const uint8_t *bytes = s.bytes + i * s.stride;
+		uint64_t area[2];
+
+		memcpy(area, bytes + pad.area, sizeof(area));
+		if (is_leftover(bytes) && (has_thread_in(t, s.at + i * s.stride, s.stride) ||
+					   (area[0] && has_thread_in(t, area[0], area[1]))))
+			return true;
+	}
+	return false;
 }
 
 /* The end of one mapping of /proc/PID/maps. */
@@ -124,7 +184,7 @@ static bool try_mapping(struct task *t, const char *line, tracee_addr *ret)
 	for (size_t i = 0; i < sizeof(before); i++)
 		if (before[i])
 			return false;
-	return is_free(tail, len);
+	return is_leftover(tail) || is_zero(tail, len);
 }
 
 static bool try_mappings(struct task *t, tracee_addr *ret)
@@ -143,7 +203,7 @@ static bool try_mappings(struct task *t, tracee_addr *ret)
 
 int place_find(struct task *t, tracee_addr *ret, struct stasis_error *err)
 {
-	if (try_vdso(t, vdso_of(t), ret) || try_mappings(t, ret))
+	if (try_vdso(t, ret) || try_mappings(t, ret))
 		return 0;
 	return stasis_fail(err, STASIS_E_UNSUPPORTED,
 			   "process %d (%s) has no vDSO and no other unused executable bytes",
@@ -162,6 +222,7 @@ int place_fill(struct inject *in, struct stasis_error *err)
 	memcpy(bytes + pad.area, area, sizeof(area));
 	arch_cure_fill(&cure, &leader->regs, leader->sigmask);
 	memcpy(bytes + pad.cure, &cure, sizeof(cure));
+	arch_pad_set_mark(bytes, in->pad, 0);
 	if (task_write_mem(in->t, in->pad, bytes, pad.len, err) < 0)
 		return stasis_fail_prefix(err, "place code in the vDSO");
 	in->has_pad = true;

@@ -48,7 +48,7 @@ static struct place place_of(const struct mem_load *m, uint64_t start, uint64_t 
 	const struct load_span *s = load_span_of(m, start);
 
 	return (struct place){ start + s->delta, end - start,
-			       s->delta == 0 ? MAP_FIXED : MAP_FIXED_NOREPLACE };
+			       s->delta == 0 && !m->is_released ? MAP_FIXED : MAP_FIXED_NOREPLACE };
 }
 
 static bool map_at(const struct place *at, uint32_t prot, int flags, int fd, uint64_t offset)

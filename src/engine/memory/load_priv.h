@@ -90,7 +90,8 @@ struct mem_load {
 	size_t nr_spans;
 	struct load_span *spans;
 	uint64_t zone;
-	pid_t owner; /* process that holds the reservations */
+	pid_t owner; /* process that made the reservations of spans that are staged in place */
+	bool is_released; /* this process has given them up */
 	struct piece_list pieces; /* of the process that this is a copy in */
 	size_t current;		  /* its index, NONE in the builder */
 };

@@ -209,7 +209,7 @@ static bool reserve(struct load_span *s, const struct range_list *ours)
 /* Only the process that made them, and only while nothing is staged over them. */
 void load_free_space(struct mem_load *m)
 {
-	if (m->owner != getpid() || m->current != NONE)
+	if (m->owner != getpid() || m->current != NONE || m->is_released)
 		return;
 	for (size_t i = 0; i < m->nr_spans; i++)
 		if (m->spans[i].delta == 0 && m->spans[i].end)

@@ -81,7 +81,18 @@ static int find_kept(struct stager *st, struct stasis_error *err)
 	return 0;
 }
 
-/* Unmap [start, end) of the parent's addresses if anything of the parent's is in it. */
+/* Is anything to be unmapped in this span? In place, the reservation is: but a process that will fork
+ * keeps it for its children, together with what is in the way, and maps over it. */
+static bool has_rest(const struct stager *st, const struct load_span *span, size_t at, uint64_t end)
+{
+	const struct piece_list *old = &st->m->pieces;
+
+	if (span->delta == 0)
+		return st->m->is_released;
+	return at < old->nr && old->v[at].start < end;
+}
+
+/* Unmap [start, end) of the parent's addresses. */
 static int drop_gap(struct stager *st, size_t *at, uint64_t start, uint64_t end,
 		    struct stasis_error *err)
 {
@@ -90,10 +101,9 @@ static int drop_gap(struct stager *st, size_t *at, uint64_t start, uint64_t end,
 
 	while (*at < old->nr && old->v[*at].end <= start)
 		(*at)++;
-	/* span by span: between two of them there may be anything; in place, the rest stays until the
-	 * restorer has it */
-	for (size_t i = 0; i < st->m->nr_spans && *at < old->nr && old->v[*at].start < end; i++) {
-		if (st->m->spans[i].delta == 0)
+	/* span by span: between two of them there may be anything */
+	for (size_t i = 0; i < st->m->nr_spans; i++) {
+		if (!has_rest(st, &st->m->spans[i], *at, end))
 			continue;
 		from = higher(start, st->m->spans[i].start);
 		to = lower(end, st->m->spans[i].end);
@@ -311,10 +321,26 @@ static int map_all(struct stager *st, struct stasis_error *err)
 	return 0;
 }
 
+/* For all pieces there can be: what is kept, and what is new before, between and behind. */
+static int make_room(struct stager *st, struct stasis_error *err)
+{
+	size_t cap = st->lp->nr_vmas + 2 * st->kept.nr + 1;
+
+	st->now.v = calloc(cap, sizeof(*st->now.v));
+	if (!st->now.v)
+		return stasis_fail(err, STASIS_E_NOMEM, "list of mappings");
+	st->now.cap = cap;
+	return 0;
+}
+
 static int stage_all(struct stager *st, struct stasis_error *err)
 {
-	if (reserve_again(st, err) < 0 || find_kept(st, err) < 0 || drop_rest(st, err) < 0 ||
-	    map_all(st, err) < 0)
+	if (reserve_again(st, err) < 0 || find_kept(st, err) < 0 || make_room(st, err) < 0)
+		return -1;
+	/* From here on until all is mapped no memory is allocated that could get in between. Without
+	 * the reservation mapping is cheaper: each mapping over it splits it. */
+	st->m->is_released = !st->lp->has_children;
+	if (drop_rest(st, err) < 0 || map_all(st, err) < 0)
 		return -1;
 	if (load_fill(st->m, st->lp, err) < 0 || protect_all(st, err) < 0)
 		return -1;

@@ -234,11 +234,26 @@ static enum where threads_where(const struct wire_area *a, int dir)
 	return worst;
 }
 
+/* A handler may run on top of a thread's way out, so that its instruction pointer is elsewhere while
+ * it will come back here. */
+static bool have_all_left(const struct wire_area *a)
+{
+	for (uint32_t i = 1; i < a->nr_threads; i++) {
+		const struct wire_thread *t =
+			(const struct wire_thread *)(a->threads + i * WIRE_THREAD_BYTES);
+
+		if (__atomic_load_n(&t->has_entered, __ATOMIC_SEQ_CST) &&
+		    !__atomic_load_n(&t->has_left, __ATOMIC_SEQ_CST))
+			return false;
+	}
+	return true;
+}
+
 /*
  * The engine was killed while other threads were in here. Each of them leaves by one last jump that
- * still lies in our memory, so only the kernel can tell when it is out. A thread seen running for
- * long has left: nothing in here takes that time. Returns false when that cannot be found out: the
- * memory then stays.
+ * still lies in our memory, so only the kernel can tell when it is out; and those that the engine has
+ * not sent in yet will never come. A thread seen running for long has left: nothing in here takes
+ * that time. Returns false when that cannot be found out: the memory then stays.
  */
 static bool wait_until_alone(const struct wire_area *a)
 {
@@ -251,7 +266,7 @@ static bool wait_until_alone(const struct wire_area *a)
 		enum where w = threads_where(a, (int)dir);
 
 		running = w == WHERE_RUNNING ? running + 1 : 0;
-		is_alone = w == WHERE_OUT || running >= RUNNING_MS;
+		is_alone = (w == WHERE_OUT || running >= RUNNING_MS) && have_all_left(a);
 		if (!is_alone)
 			pause_1ms();
 	}

@@ -61,6 +61,7 @@ void parasite_thread(struct wire_thread *t)
 {
 	struct wire_area *a = (struct wire_area *)t->area;
 
+	__atomic_store_n(&t->has_entered, 1, __ATOMIC_SEQ_CST);
 	thread_collect(&t->result);
 	__atomic_add_fetch(&a->nr_done, 1, __ATOMIC_SEQ_CST);
 	SYS3(futex, &a->nr_done, FUTEX_WAKE_PRIVATE, WAKE_ALL);

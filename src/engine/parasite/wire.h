@@ -44,7 +44,8 @@ struct wire_thread {
 	uint64_t stack_top;  /* offset 0 */
 	uint64_t pad_leave;  /* offset 8: way out of this thread, its own pad */
 	uint64_t area;	     /* struct wire_area */
-	uint64_t reserved;
+	uint32_t has_entered; /* by the thread */
+	uint32_t has_left;    /* by the last but one instruction of its pad, or by the engine */
 	struct parasite_thread result;
 };
 

@@ -53,18 +53,20 @@ static bool is_repeatable(long nr)
 	}
 }
 
-/* A signal that will reach a handler ends the call anyway. */
-static int has_signal_coming(struct thread *th, bool *ret, struct stasis_error *err)
+/* A signal that will reach a handler ends the call anyway. Also said when nothing can be found out. */
+static bool has_signal_coming(const struct thread *th)
 {
+	enum { SIGSET_BYTES = 8 };
 	scoped(proc_status_done) struct proc_status st = {.groups = NULL};
+	uint64_t mask = 0;
 	char name[48];
 
 	(void)snprintf(name, sizeof(name), "task/%d/status", th->tid);
-	if (proc_read_status(th->task->procfd, name, &st, err) < 0)
-		return -1;
+	if (proc_read_status(th->task->procfd, name, &st, NULL) < 0 ||
+	    ptrace(PTRACE_GETSIGMASK, th->tid, (void *)(uintptr_t)SIGSET_BYTES, &mask) < 0)
+		return true;
 	/* traced threads also get signals that they ignore */
-	*ret = ((st.sig_pnd | st.shd_pnd) & ~th->sigmask & ~st.sig_ign) != 0;
-	return 0;
+	return ((st.sig_pnd | st.shd_pnd) & ~mask & ~st.sig_ign) != 0;
 }
 
 static void shorten_timeout(struct thread *th, long nr)
@@ -84,20 +86,18 @@ static void shorten_timeout(struct thread *th, long nr)
 	arch_set_syscall_arg(&th->regs, EPOLL_TIMEOUT_ARG, (uint64_t)timeout_ms);
 }
 
-int thread_repair_syscall(struct thread *th, struct stasis_error *err)
+void thread_repair_syscall(struct thread *th)
 {
-	long nr = arch_syscall_nr(&th->regs);
-	bool is_coming;
+	long nr;
 
-	if (nr < 0 || arch_syscall_result(&th->regs) != -EINTR || !is_repeatable(nr))
-		return 0;
-	if (has_signal_coming(th, &is_coming, err) < 0)
-		return -1;
-	if (is_coming)
-		return 0;
+	if (ptrace(PTRACE_GETREGS, th->tid, NULL, &th->regs.u) < 0)
+		return; /* killed meanwhile */
+	timed_call_confirm(th);
+	nr = arch_syscall_nr(&th->regs);
+	if (nr < 0 || arch_syscall_result(&th->regs) != -EINTR || !is_repeatable(nr) ||
+	    has_signal_coming(th))
+		return;
 	shorten_timeout(th, nr);
 	arch_rewind_syscall(&th->regs);
-	if (ptrace(PTRACE_SETREGS, th->tid, NULL, &th->regs.u) < 0)
-		return stasis_fail_errno(err, STASIS_E_IO, "set registers of thread %d", th->tid);
-	return 0;
+	(void)ptrace(PTRACE_SETREGS, th->tid, NULL, &th->regs.u); /* killed meanwhile */
 }

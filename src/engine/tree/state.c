@@ -63,12 +63,5 @@ int task_read_state(struct session *s, struct task *t, struct stasis_error *err)
 	for (size_t i = 0; i < t->nr_threads; i++)
 		if (read_thread(&t->threads[i], room, err) < 0)
 			return -1;
-	if (task_neutralise_rseq(t, err) < 0)
-		return -1;
-	if (t->state == TASK_STOPPED)
-		return 0; /* the stop signal interrupted the call, not we */
-	for (size_t i = 0; i < t->nr_threads; i++)
-		if (thread_repair_syscall(&t->threads[i], err) < 0)
-			return -1;
-	return 0;
+	return task_neutralise_rseq(t, err);
 }

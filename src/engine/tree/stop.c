@@ -5,6 +5,7 @@
  * be visited twice. A child is not touched before its parent stands still: a parent in vfork(2) only
  * does when the child has called exec.
  */
+#include "inject/inject.h"
 #include "lib/proc.h"
 #include "lib/scoped.h"
 #include "tree/tree_priv.h"
@@ -178,6 +179,8 @@ static size_t poll_task(struct stopper *st, struct task *t, struct thread **ret_
 		default:
 			if (!st->tree->stopped_at_ns)
 				st->tree->stopped_at_ns = now_ns();
+			if (t->state != TASK_STOPPED) /* else the stop signal did it, not we */
+				thread_repair_syscall(th);
 			break;
 		}
 	}
@@ -359,12 +362,42 @@ static int stop_new_tree(struct stopper *st, pid_t root, struct stasis_error *er
 	return read_states(st->tree, err);
 }
 
+static int stop_once(struct session *s, struct stopper *st, pid_t root, struct tree **ret,
+		     struct stasis_error *err)
+{
+	scoped(tree_resumep) struct tree *tree = calloc(1, sizeof(*tree));
+	int r;
+
+	if (!tree)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a process tree");
+	tree->s = s;
+	st->tree = tree;
+	r = stop_new_tree(st, root, err);
+	newborns_release_strangers(st);
+	free(st->newborns);
+	st->newborns = NULL;
+	if (r == 0)
+		*ret = ptr_take(&tree);
+	return r;
+}
+
+static struct task *find_leaving(struct tree *tree)
+{
+	struct task *t;
+	size_t i;
+
+	tree_for_each(tree, i, t)
+		if (t->state != TASK_ZOMBIE && inject_is_leaving(t))
+			return t;
+	return NULL;
+}
+
+/* Another engine may have been killed a moment ago: whoever is still on the way out of its parasite
+ * gets the time to finish. */
 int tree_stop(struct session *s, pid_t root, bool recursive, const pid_t *skip, size_t nr_skip,
 	      unsigned timeout_ms, struct tree **ret, struct stasis_error *err)
 {
-	scoped(tree_resumep) struct tree *tree = calloc(1, sizeof(*tree));
 	struct stopper st = {
-		.tree = tree,
 		.self_tid = (pid_t)syscall(SYS_gettid),
 		.self_pid = getpid(),
 		.skip = skip,
@@ -372,16 +405,26 @@ int tree_stop(struct session *s, pid_t root, bool recursive, const pid_t *skip, 
 		.timeout_ms = timeout_ms,
 		.is_recursive = recursive,
 	};
-	int r;
+	const uint64_t end = now_ns() + (uint64_t)timeout_ms * NS_PER_MS;
 
-	if (!tree)
-		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a process tree");
-	tree->s = s;
-	r = stop_new_tree(&st, root, err);
-	newborns_release_strangers(&st);
-	free(st.newborns);
-	if (r < 0)
-		return -1;
-	*ret = ptr_take(&tree);
-	return 0;
+	for (;;) {
+		scoped(tree_resumep) struct tree *tree = NULL;
+		struct task *leaving;
+
+		if (stop_once(s, &st, root, &tree, err) < 0)
+			return -1;
+		leaving = find_leaving(tree);
+		if (!leaving) {
+			*ret = ptr_take(&tree);
+			return 0;
+		}
+		if (now_ns() > end)
+			return stasis_fail(err, STASIS_E_TIMEOUT,
+					   "process %d (%s) still recovers from a checkpoint that was "
+					   "killed",
+					   leaving->pid, leaving->comm);
+		inject_help_leave(leaving);
+		tree_resume(ptr_take(&tree), NULL);
+		nanosleep(&(const struct timespec){.tv_nsec = NS_PER_MS}, NULL);
+	}
 }

@@ -46,60 +46,104 @@ static bool parse_call(const char *text, struct call *ret)
 	return true;
 }
 
-static bool is_timed(const struct call *c)
+/* Which argument says for how long; -1: the call is none of those with a relative time-out. */
+static int timeout_arg(const struct call *c, bool *ret_is_ms)
 {
+	*ret_is_ms = false;
 	switch (c->nr) {
 	case SYS_nanosleep:
-	case SYS_restart_syscall: /* of a nanosleep, poll or futex */
-		return true;
+		return 0;
 	case SYS_clock_nanosleep:
-		return !(c->arg[1] & TIMER_ABSTIME);
+		return c->arg[1] & TIMER_ABSTIME ? -1 : 2;
 #ifdef SYS_poll
 	case SYS_poll:
-		return (int)c->arg[2] > 0;
+		*ret_is_ms = true;
+		return 2;
 #endif
 #ifdef SYS_epoll_wait
 	case SYS_epoll_wait:
 #endif
 	case SYS_epoll_pwait:
-		return (int)c->arg[3] > 0;
+		*ret_is_ms = true;
+		return 3;
 	case SYS_futex: /* FUTEX_WAIT_BITSET and the PI kinds take an absolute time */
-		return (c->arg[1] & FUTEX_CMD_MASK) == FUTEX_WAIT && c->arg[3];
+		return (c->arg[1] & FUTEX_CMD_MASK) == FUTEX_WAIT ? 3 : -1;
 	case SYS_semtimedop:
 #ifdef SYS_epoll_pwait2
 	case SYS_epoll_pwait2:
 #endif
-		return c->arg[3] != 0;
+		return 3;
 	case SYS_rt_sigtimedwait:
-		return c->arg[2] != 0;
+		return 2;
 	case SYS_io_getevents:
 	case SYS_io_pgetevents:
-		return c->arg[4] != 0;
+		return 4;
 	default:
-		return false;
+		return -1;
 	}
 }
 
-/* "se.exec_start   :   1716098.634581", in ms */
-static bool read_exec_start(int dirfd, const char *name, int64_t *ret_ns)
+static bool is_timed(const struct call *c)
 {
+	bool is_ms;
+	int arg = timeout_arg(c, &is_ms);
+
+	if (c->nr == SYS_restart_syscall) /* of a nanosleep, poll or futex */
+		return true;
+	return arg >= 0 && (is_ms ? (int)c->arg[arg] > 0 : c->arg[arg] != 0);
+}
+
+/* The whole time-out of a call that a thread is stopped in. */
+static bool read_timeout(const struct thread *th, const struct call *c, uint64_t *ret_ns)
+{
+	struct timespec ts;
+	bool is_ms;
+	int arg = timeout_arg(c, &is_ms);
+
+	if (arg < 0)
+		return false;
+	if (is_ms) {
+		*ret_ns = (c->arg[arg] & 0x7fffffff) * NS_PER_MS;
+		return true;
+	}
+	if (task_read_mem(th->task, c->arg[arg], &ts, sizeof(ts), NULL) < 0 || ts.tv_sec < 0)
+		return false;
+	*ret_ns = (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+	return true;
+}
+
+struct sched_info {
+	int64_t exec_start_ns;
+	uint64_t nr_switches; /* voluntary: going to sleep */
+};
+
+static const char *find_value(const char *text, const char *key)
+{
+	const char *p = strstr(text, key);
+
+	p = p ? strchr(p, ':') : NULL;
+	return p ? p + 1 : NULL;
+}
+
+/* "se.exec_start   :   1716098.634581" in ms, "nr_voluntary_switches  :   17" */
+static bool read_sched(int dirfd, const char *name, struct sched_info *ret)
+{
+	const char *start, *switches;
 	scoped_free char *text = NULL;
-	char *p, *end;
 	size_t len;
-	int64_t ms;
-	long frac;
+	char *end;
 
 	if (io_read_file_at(dirfd, name, SCHED_FILE_BYTES, &text, &len, NULL) < 0)
 		return false;
-	p = strstr(text, "se.exec_start");
-	p = p ? strchr(p, ':') : NULL;
-	if (!p)
+	start = find_value(text, "se.exec_start");
+	switches = find_value(text, "nr_voluntary_switches");
+	if (!start || !switches)
 		return false;
-	ms = strtoll(p + 1, &end, 10);
+	ret->exec_start_ns = strtoll(start, &end, 10) * NS_PER_MS;
 	if (*end != '.')
 		return false;
-	frac = strtol(end + 1, NULL, 10); /* always six digits */
-	*ret_ns = ms * NS_PER_MS + frac;
+	ret->exec_start_ns += strtol(end + 1, NULL, 10); /* always six digits */
+	ret->nr_switches = strtoull(switches, NULL, 10);
 	return true;
 }
 
@@ -113,17 +157,18 @@ static int64_t now_ns(void)
 
 static bool learn_clock(struct stopper *st)
 {
+	struct sched_info own;
 	struct timespec unused;
-	int64_t before, started;
+	int64_t before;
 
 	if (st->is_clock_known)
 		return true;
 	/* asking for our own processor time makes the scheduler bring exec_start up to date */
 	before = now_ns();
 	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &unused);
-	if (!read_exec_start(-1, "/proc/thread-self/sched", &started))
+	if (!read_sched(-1, "/proc/thread-self/sched", &own))
 		return false;
-	st->rq_clock_offset_ns = started - before;
+	st->rq_clock_offset_ns = own.exec_start_ns - before;
 	st->is_clock_known = true;
 	return true;
 }
@@ -131,8 +176,9 @@ static bool learn_clock(struct stopper *st)
 void timed_call_measure(struct stopper *st, struct task *t, pid_t tid, struct timed_call *ret)
 {
 	scoped_free char *text = NULL;
+	struct sched_info info;
 	struct call call;
-	int64_t slept_at;
+	int64_t elapsed;
 	char name[48];
 	size_t len;
 
@@ -143,9 +189,50 @@ void timed_call_measure(struct stopper *st, struct task *t, pid_t tid, struct ti
 	if (!parse_call(text, &call) || !is_timed(&call))
 		return;
 	(void)snprintf(name, sizeof(name), "task/%d/sched", tid);
-	if (!read_exec_start(t->procfd, name, &slept_at) || !learn_clock(st))
+	if (!read_sched(t->procfd, name, &info) || !learn_clock(st))
 		return;
-	slept_at -= st->rq_clock_offset_ns;
+	elapsed = now_ns() - (info.exec_start_ns - st->rq_clock_offset_ns);
 	ret->is_valid = true;
-	ret->elapsed_ns = now_ns() > slept_at ? (uint64_t)(now_ns() - slept_at) : 0;
+	ret->elapsed_ns = elapsed > 0 ? (uint64_t)elapsed : 0;
+	ret->nr_switches = info.nr_switches;
+	ret->nr = call.nr;
+	memcpy(ret->args, call.arg, sizeof(ret->args));
+}
+
+static bool is_same_call(const struct thread *th)
+{
+	if (arch_syscall_nr(&th->regs) != th->timed.nr)
+		return false;
+	for (unsigned i = 0; i < NR_ARGS; i++)
+		if (arch_syscall_arg(&th->regs, i) != th->timed.args[i])
+			return false;
+	return true;
+}
+
+/*
+ * The call that was measured may have ended before the thread stopped, and the thread may be in
+ * another one like it. Then it has gone to sleep once more than for the ptrace stop; or not even that
+ * when the stop came first, but then the time-out had nearly run out when it was measured.
+ */
+static bool is_still_true(const struct thread *th)
+{
+	enum { MARGIN_NS = 5 * NS_PER_MS };
+	struct call call = {.nr = th->timed.nr};
+	struct sched_info info;
+	uint64_t total_ns;
+	char name[48];
+
+	memcpy(call.arg, th->timed.args, sizeof(call.arg));
+	(void)snprintf(name, sizeof(name), "task/%d/sched", th->tid);
+	if (!is_same_call(th) || !read_sched(th->task->procfd, name, &info) ||
+	    info.nr_switches != th->timed.nr_switches + 1)
+		return false;
+	return th->timed.nr == SYS_restart_syscall ||
+	       (read_timeout(th, &call, &total_ns) &&
+		th->timed.elapsed_ns + MARGIN_NS < total_ns);
+}
+
+void timed_call_confirm(struct thread *th)
+{
+	th->timed.is_valid = th->timed.is_valid && is_still_true(th);
 }

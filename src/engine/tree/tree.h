@@ -18,6 +18,9 @@ enum task_state {
 struct timed_call {
 	bool is_valid;
 	uint64_t elapsed_ns; /* how long the thread had slept in it when it was stopped */
+	uint64_t nr_switches; /* how often it had gone to sleep by then: see tree/timed.c */
+	long nr;	      /* the call it was in, and its arguments: also private to timed.c */
+	uint64_t args[6];
 };
 
 /* One thread, in ptrace-stop between tree_stop() and tree_resume(). */

@@ -50,8 +50,10 @@ int fail_no_stop(const struct thread *th, unsigned timeout_ms, struct stasis_err
 void newborns_poll(struct stopper *st);
 void newborns_release_strangers(struct stopper *st);
 
-/* timed.c: look at a thread that has not been disturbed yet. */
+/* timed.c: look at a thread that has not been disturbed yet; and, when it stands still, whether it was
+ * still in the same call. */
 void timed_call_measure(struct stopper *st, struct task *t, pid_t tid, struct timed_call *ret);
+void timed_call_confirm(struct thread *th);
 
 /* state.c: registers and the like of a stopped thread. */
 int task_read_state(struct session *s, struct task *t, struct stasis_error *err);
@@ -59,7 +61,8 @@ int task_read_state(struct session *s, struct task *t, struct stasis_error *err)
 /* rseq.c */
 int task_neutralise_rseq(struct task *t, struct stasis_error *err);
 
-/* interrupted.c: undo what the stop itself did to a system call. */
-int thread_repair_syscall(struct thread *th, struct stasis_error *err);
+/* interrupted.c: undo what the stop itself did to a system call, as soon as the thread stands still: if
+ * we are killed before, the program sees EINTR. */
+void thread_repair_syscall(struct thread *th);
 
 #endif

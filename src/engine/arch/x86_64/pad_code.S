@@ -25,9 +25,9 @@
 	.section .rodata
 	.balign 8
 	.globl stasis_pad_start, stasis_pad_call, stasis_pad_finish, stasis_pad_unmap
-	.globl stasis_pad_leave, stasis_pad_area, stasis_pad_cure, stasis_pad_end
+	.globl stasis_pad_mark, stasis_pad_leave, stasis_pad_area, stasis_pad_cure, stasis_pad_end
 	.hidden stasis_pad_start, stasis_pad_call, stasis_pad_finish, stasis_pad_unmap
-	.hidden stasis_pad_leave, stasis_pad_area, stasis_pad_cure, stasis_pad_end
+	.hidden stasis_pad_mark, stasis_pad_leave, stasis_pad_area, stasis_pad_cure, stasis_pad_end
 
 stasis_pad_start:
 	.quad	PAD_MAGIC		/* tells a later engine whose leftover this is */
@@ -77,6 +77,9 @@ stasis_pad_leave:
 	mov	.Lcure + 112(%rip), %r10
 	mov	.Lcure + 120(%rip), %rcx
 	mov	.Lcure + 128(%rip), %r11
+stasis_pad_mark:
+	movb	$1, .Lmark_end(%rip)	/* the displacement is the engine's to set, or all of it nops */
+.Lmark_end:
 	jmp	*.Lcure + 136(%rip)
 
 	.balign 8

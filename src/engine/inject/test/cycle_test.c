@@ -169,7 +169,7 @@ static const char *test_subject(struct session *s, struct subject *sub, struct s
 {
 	int fds, maps;
 
-	if (subject_start(sub) < 0)
+	if (subject_start(sub, false) < 0)
 		return sub->page && sub->page->failed ? sub->page->text : "it does not start";
 	nanosleep(&(struct timespec){.tv_nsec = 30000000}, NULL);
 	fds = subject_count_fds(sub->pid);

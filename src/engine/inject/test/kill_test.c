@@ -113,7 +113,7 @@ static const char *test_subject(struct subject *sub, int nr_kills)
 	unsigned seed = 1;
 	int fds, maps;
 
-	if (subject_start(sub) < 0)
+	if (subject_start(sub, true) < 0)
 		return sub->page && sub->page->failed ? sub->page->text : "it does not start";
 	nanosleep(&(struct timespec){.tv_nsec = 30000000}, NULL);
 	fds = subject_count_fds(sub->pid);

@@ -160,8 +160,11 @@ static void run_timed(struct subject_page *p, int (*call)(void))
 		int64_t start = now_ms(), took;
 
 		errno = 0;
-		if (!call())
+		if (!call()) {
+			if (errno == EINTR && p->may_be_interrupted)
+				continue;
 			fail(p, "the call failed: %s", strerror(errno));
+		}
 		took = now_ms() - start;
 		if (took < WAIT_MS - EARLY_MS)
 			fail(p, "ended after %d ms", (int)took);
@@ -193,7 +196,8 @@ TIMED(recv_timeout)
 
 static void run_for_ever(struct subject_page *p, const char *name, long result)
 {
-	fail(p, "%s returned %ld: %s", name, result, strerror(errno));
+	if (errno != EINTR || !p->may_be_interrupted)
+		fail(p, "%s returned %ld: %s", name, result, strerror(errno));
 	for (;;)
 		sleep(1000);
 }
@@ -679,11 +683,12 @@ static char process_state(pid_t pid)
 	return state;
 }
 
-int subject_start(struct subject *s)
+int subject_start(struct subject *s, bool may_be_interrupted)
 {
 	s->page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (s->page == MAP_FAILED)
 		return -1;
+	s->page->may_be_interrupted = may_be_interrupted;
 	s->pid = fork();
 	if (s->pid == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);

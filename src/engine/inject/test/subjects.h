@@ -11,6 +11,7 @@
 /* Shared with the subject; text is set before failed. */
 struct subject_page {
 	volatile uint32_t is_ready;
+	volatile uint32_t may_be_interrupted; /* EINTR is fine: the engine dies in the wrong moment */
 	volatile uint32_t failed;
 	volatile uint64_t rounds; /* how often it has done its thing */
 	char text[200];
@@ -28,7 +29,7 @@ struct subject {
 /* All kinds; ends with a NULL name. */
 extern const struct subject subject_kinds[];
 
-int subject_start(struct subject *s); /* fork and wait until it is ready; -1: could not */
+int subject_start(struct subject *s, bool may_be_interrupted); /* fork and wait until it is ready; -1: could not */
 bool subject_is_well(const struct subject *s); /* alive, and has not failed */
 void subject_end(struct subject *s);
 
