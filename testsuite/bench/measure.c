@@ -198,6 +198,7 @@ static int supervise(char **argv)
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1ul);
 	pid = fork();
 	if (pid == 0) {
+		(void)close_range(STDERR_FILENO + 1, ~0u, 0); /* nothing strange in what is saved */
 		(void)execvp(argv[0], argv);
 		_exit(NOT_STARTED);
 	}

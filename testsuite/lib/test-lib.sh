@@ -24,6 +24,16 @@ fi
 test_subjects=$top_builddir/testsuite/subjects
 export top_srcdir top_builddir
 
+# Descriptors of whoever started us (a job server's pipe) would be a subject's too.
+test_close_inherited() {
+	local fd
+	for fd in /proc/$$/fd/*; do
+		fd=${fd##*/}
+		[ "$fd" -lt 3 ] || [ "$fd" = 255 ] || eval "exec $fd>&-"
+	done
+}
+[ -n "$TEST_INNER" ] || test_close_inherited
+
 # Run again below a time limit, with this script as the parent of all orphans it makes.
 if [ -z "$TEST_INNER" ]; then
 	if [ ! -x "$test_subjects/subreaper" ]; then
@@ -64,19 +74,15 @@ export PATH LC_ALL=C
 
 # Every process that has our mark in its environment, restarted ones included.
 test_processes() {
-	local p
-	for p in /proc/[0-9]*; do
-		[ "${p#/proc/}" != $$ ] && [ "${p#/proc/}" != "$BASHPID" ] &&
-			grep -qsazF "STASIS_TEST_MARK=$STASIS_TEST_MARK" "$p/environ" 2>/dev/null &&
-			echo "${p#/proc/}"
-	done
+	grep -lsazFx "STASIS_TEST_MARK=$STASIS_TEST_MARK" /proc/[0-9]*/environ 2>/dev/null |
+		sed 's,/proc/\([0-9]*\)/.*,\1,' | grep -vxF -e $$ -e "$PPID" -e "$BASHPID"
 }
 
 test_kill_all() {
 	local round pids
 	for round in 1 2 3 4 5; do
 		# Not those that wait for us: the time limit and the subreaper are our ancestors.
-		pids=$(test_processes | grep -vx "$PPID")
+		pids=$(test_processes)
 		[ -n "$pids" ] || break
 		# shellcheck disable=SC2086
 		kill -KILL $pids 2>/dev/null
@@ -240,7 +246,7 @@ subject_start() {
 		exec 3>&-
 		cd "$SUBJECT_DIR" &&
 			STASIS_SUBJECT_DIR=$SUBJECT_DIR exec ${subject_wrap:-} "${as_user[@]}" \
-				"$test_subjects/$name" "$@" >stdout 2>stderr </dev/null
+				sh -c 'exec "$@" >stdout 2>stderr </dev/null' sh "$test_subjects/$name" "$@"
 	) &
 	SUBJECT_PID=$!
 	wait_for '[ -e "$SUBJECT_DIR/status" ] || ! kill -0 $SUBJECT_PID 2>/dev/null' 30 || return 1
@@ -272,11 +278,8 @@ subject_verify() {
 
 # Its processes in our pid namespace (zombies have no environment, so are not listed).
 subject_pids() {
-	local p
-	for p in /proc/[0-9]*; do
-		grep -qsazFx "STASIS_SUBJECT_DIR=$SUBJECT_DIR" "$p/environ" 2>/dev/null &&
-			echo "${p#/proc/}"
-	done
+	grep -lsazFx "STASIS_SUBJECT_DIR=$SUBJECT_DIR" /proc/[0-9]*/environ 2>/dev/null |
+		sed 's,/proc/\([0-9]*\)/.*,\1,'
 }
 
 # Its root in our pid namespace: another number than SUBJECT_PID when an ordinary user restarted it.

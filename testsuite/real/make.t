@@ -13,7 +13,7 @@ real_setup() {
 	cp "$top_builddir"/src/engine/image/records.pb-c.[ch] src/engine/image/ || return
 	cat >Makefile <<'END'
 top = $(real_input)
-sources = $(wildcard $(top)/src/lib/*.c $(top)/src/cmds/*.c $(top)/src/engine/image/*.c)
+sources = $(wildcard $(addprefix $(top)/src/,lib/*.c engine/image/*.c engine/memory/*.c engine/resource/*.c))
 CFLAGS = -std=gnu11 -D_GNU_SOURCE -O2 -g -w -include $(top)/include/config.h \
 	-I$(top)/include -I$(top)/src -I$(top)/src/engine -I$(top)/src/engine/image
 objects = $(patsubst $(top)/%.c,%.o,$(sources))

@@ -4,9 +4,9 @@
  * program as the leader of a session of its own, so its number names the whole tree, before a
  * checkpoint and after the restart alike.
  *
- *   session list SID        prints the pids, zombies included
- *   session await SID MS    returns when the session has used MS of processor time since its
- *                           processes were made; exit status 1 when nobody is left before that
+ *   session list SID [running]    prints the pids, zombies included or not
+ *   session await SID MS          returns when the session has used MS of processor time since its
+ *                                 processes were made; exit status 1 when nobody is left before
  *
  * Processor time, not wall time: a moment of the run is then the same moment on a loaded machine.
  */
@@ -53,7 +53,9 @@ static bool stat_read(const char *pid, char *state, long *sid, unsigned long *ti
 	return true;
 }
 
-static struct usage session_usage(long want, bool is_listed)
+enum listed { LIST_NONE, LIST_RUNNING, LIST_ALL };
+
+static struct usage session_usage(long want, enum listed listed)
 {
 	struct usage sum = {0, 0};
 	DIR *proc = opendir("/proc");
@@ -66,14 +68,16 @@ static struct usage session_usage(long want, bool is_listed)
 	while ((e = readdir(proc)) != NULL) {
 		unsigned long ticks;
 		long sid;
+		bool is_alive;
 		char state;
 
 		if (e->d_name[0] < '0' || e->d_name[0] > '9' ||
 		    !stat_read(e->d_name, &state, &sid, &ticks) || sid != want)
 			continue;
-		if (is_listed)
+		is_alive = state != 'Z' && state != 'X';
+		if (listed == LIST_ALL || (listed == LIST_RUNNING && is_alive))
 			(void)puts(e->d_name);
-		sum.nr_alive += state != 'Z' && state != 'X';
+		sum.nr_alive += is_alive;
 		sum.ticks += ticks;
 	}
 	(void)closedir(proc);
@@ -86,7 +90,7 @@ static int session_await(long sid, unsigned long ms)
 	unsigned long ticks = ms * (unsigned long)sysconf(_SC_CLK_TCK) / 1000;
 
 	for (;;) {
-		struct usage now = session_usage(sid, false);
+		struct usage now = session_usage(sid, LIST_NONE);
 
 		if (!now.nr_alive)
 			return 1;
@@ -99,9 +103,11 @@ static int session_await(long sid, unsigned long ms)
 int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "list") == 0)
-		return (void)session_usage(atol(argv[2]), true), 0;
+		return (void)session_usage(atol(argv[2]), LIST_ALL), 0;
+	if (argc == 4 && strcmp(argv[1], "list") == 0 && strcmp(argv[3], "running") == 0)
+		return (void)session_usage(atol(argv[2]), LIST_RUNNING), 0;
 	if (argc == 4 && strcmp(argv[1], "await") == 0)
 		return session_await(atol(argv[2]), strtoul(argv[3], NULL, 10));
-	(void)fprintf(stderr, "usage: session list SID | session await SID MS\n");
+	(void)fprintf(stderr, "usage: session list SID [running] | session await SID MS\n");
 	return 2;
 }

@@ -71,6 +71,7 @@ struct arch_pad {
 	size_t finish;	/* a `syscall`, then unmap the parasite's area, then leave */
 	size_t unmap;	/* unmap the range in the first two argument registers, then leave */
 	size_t leave;	/* put signal mask and registers back */
+	size_t home;	/* behind the last `syscall`: only registers are left to be loaded */
 	size_t area;	/* two uint64_t: address (0 until known) and length of the parasite's area */
 	size_t cure;	/* struct arch_cure */
 };
@@ -83,6 +84,7 @@ void arch_pad_set_mark(uint8_t *pad, uint64_t pad_addr, uint64_t mark_addr);
 /* What the pad loads into the thread; arch/cure.h. */
 struct arch_cure;
 void arch_cure_fill(struct arch_cure *c, const struct arch_regs *as_found, uint64_t sigmask);
+void arch_cure_apply(const struct arch_cure *c, struct arch_regs *r); /* as the pad itself does */
 
 /* Has the thread a shadow stack (its contents cannot be put back)? Since Linux 6.6. */
 bool arch_has_shadow_stack(pid_t tid);

@@ -15,7 +15,10 @@ static void add_obstacle(void *arg, struct task *t, int fd, const char *text)
 	struct dump_plan *p = arg;
 	struct dump_obstacle *bigger;
 
-	s_debug(p->s, "obstacle: %s(%d) fd %d: %s", t->comm, t->pid, fd, text);
+	if (p->warns && fd >= 0)
+		s_warn(p->s, "%s(%d) fd %d: %s", t->comm, t->pid, fd, text);
+	else if (p->warns)
+		s_warn(p->s, "%s(%d): %s", t->comm, t->pid, text);
 	bigger = realloc(p->obstacles, (p->nr_obstacles + 1) * sizeof(*bigger));
 	if (!bigger)
 		return; /* the first one, which decides, is in *err as well */
@@ -50,6 +53,7 @@ int dump_plan_make(struct session *s, const struct stasis_dump_opts *opts, struc
 	int mem_result;
 
 	p->s = s;
+	p->warns = opts->flags & STASIS_DUMP_FORCE;
 	if (tree_stop(s, opts->root, opts->flags & STASIS_DUMP_RECURSIVE, opts->skip_pids,
 		      opts->nr_skip_pids, timeout_ms, &p->tree, err) < 0)
 		return -1;

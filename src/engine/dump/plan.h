@@ -17,6 +17,7 @@ struct dump_obstacle {
 /* A stopped tree and what is known of it; zero it to start. */
 struct dump_plan {
 	struct session *s;
+	bool warns; /* -F: obstacles are told as they are found, and passed by */
 	struct tree *tree;
 	struct mem_save *mem;
 	struct fd_save *fds;

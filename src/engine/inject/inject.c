@@ -15,7 +15,6 @@
 #include "lib/scoped.h"
 
 #include <elf.h>
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -455,22 +454,4 @@ void inject_close(struct task *t)
 	free(in);
 	t->inject = NULL;
 	errno = saved;
-}
-
-/* In short pieces, so that hardly any of the program's own code runs. */
-void inject_help_leave(struct task *t)
-{
-	enum { MAX_PIECES = 2000 };
-
-	for (int i = 0; i < MAX_PIECES && t->state == TASK_STOPPED && inject_is_leaving(t); i++) {
-		for (size_t k = 0; k < t->nr_threads; k++)
-			(void)remote_go(&t->threads[k], PTRACE_CONT, NULL); /* it has ended */
-		(void)sched_yield(); /* cannot fail */
-		for (size_t k = 0; k < t->nr_threads; k++)
-			(void)remote_interrupt(&t->threads[k], NULL); /* it has ended */
-		for (size_t k = 0; k < t->nr_threads; k++)
-			if (remote_wait(&t->threads[k], REMOTE_EVENT, PTRACE_CONT, NULL) < 0 ||
-			    remote_get_regs(&t->threads[k], &t->threads[k].regs, NULL) < 0)
-				return;
-	}
 }

@@ -49,6 +49,7 @@ struct inject {
 
 /* place.c: room for the pad in executable memory of the process. */
 int place_find(struct task *t, tracee_addr *ret, struct stasis_error *err);
+bool inject_is_thread_leaving(struct task *t, const struct thread *th);
 int place_fill(struct inject *in, struct stasis_error *err);
 void place_wipe(struct inject *in);
 

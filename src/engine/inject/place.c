@@ -136,30 +136,43 @@ static bool try_vdso(struct task *t, tracee_addr *ret)
 	return is_leftover(s.bytes);
 }
 
-static bool has_thread_in(const struct task *t, tracee_addr start, uint64_t len)
+static bool is_in(const struct thread *th, tracee_addr start, uint64_t len)
 {
-	for (size_t i = 0; i < t->nr_threads; i++)
-		if (arch_ip(&t->threads[i].regs) - start < len)
+	return arch_ip(&th->regs) - start < len;
+}
+
+static bool is_in_leftover(const struct thread *th, const struct slots *s)
+{
+	const struct arch_pad pad = arch_pad();
+
+	for (size_t i = 0; i < s->nr; i++) {
+		const uint8_t *bytes = s->bytes + i * s->stride;
+		uint64_t area[2];
+
+		memcpy(area, bytes + pad.area, sizeof(area));
+		if (is_leftover(bytes) && (is_in(th, s->at + i * s->stride, s->stride) ||
+					   (area[0] && is_in(th, area[0], area[1]))))
 			return true;
+	}
 	return false;
+}
+
+bool inject_is_thread_leaving(struct task *t, const struct thread *th)
+{
+	struct slots s;
+
+	return read_slots(t, &s) && is_in_leftover(th, &s);
 }
 
 bool inject_is_leaving(struct task *t)
 {
-	const struct arch_pad pad = arch_pad();
 	struct slots s;
 
 	if (!read_slots(t, &s))
 		return false;
-	for (size_t i = 0; i < s.nr; i++) {
-		const uint8_t *bytes = s.bytes + i * s.stride;
-		uint64_t area[2];
-
-		memcpy(area, bytes + pad.area, sizeof(area));
-		if (is_leftover(bytes) && (has_thread_in(t, s.at + i * s.stride, s.stride) ||
-					   (area[0] && has_thread_in(t, area[0], area[1]))))
+	for (size_t i = 0; i < t->nr_threads; i++)
+		if (is_in_leftover(&t->threads[i], &s))
 			return true;
-	}
 	return false;
 }
 

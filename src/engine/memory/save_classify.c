@@ -150,8 +150,9 @@ int save_classify(struct mem_save *m, size_t task, size_t vma, struct stasis_err
 		refuse(m, task, vma, obstacle);
 		return 0;
 	}
-	/* memory without a file: private; its name, if any, is the kernel's or prctl's */
-	if (v->ino == 0) {
+	/* memory without a file: private; its name, if any, is the kernel's or prctl's. A file may have
+	 * inode 0, too: System V shared memory with id 0 */
+	if (v->ino == 0 && !(v->path && v->path[0] == '/') && !(v->flags & VMA_F_SHARED)) {
 		sv->kind = STASIS__VMA_KIND__VMA_ANON_PRIVATE;
 		return 0;
 	}

@@ -23,7 +23,8 @@ enum {
 	MSG_NOSIGNAL_NR = 0x4000,
 	MSG_CMSG_CLOEXEC_NR = 0x40000000,
 	WAKE_ALL = 0x7fffffff,
-	O_DIRECTORY_CLOEXEC = 0200000 | 02000000,
+	O_CLOEXEC_NR = 02000000,
+	O_DIRECTORY_CLOEXEC = 0200000 | O_CLOEXEC_NR,
 	AT_FDCWD_NR = -100,
 };
 
@@ -188,7 +189,7 @@ static enum where thread_where(const struct wire_area *a, int dir, const char *t
 	for (const char *p = "/syscall"; *p; p++)
 		path[n++] = *p;
 	path[n] = '\0';
-	fd = SYS4(openat, dir, path, O_DIRECTORY_CLOEXEC & ~0200000, 0);
+	fd = SYS4(openat, dir, path, O_CLOEXEC_NR, 0);
 	if (fd < 0)
 		return WHERE_OUT; /* it has ended */
 	len = SYS3(read, fd, text, sizeof(text));
@@ -285,6 +286,37 @@ static bool send_threads_home(struct wire_area *a)
 	return wait_until_alone(a);
 }
 
+/* "TracerPid:" of /proc/self/status; 0 also when it cannot be read or is not of our pid namespace. */
+static long tracer(void)
+{
+	static const char key[] = "TracerPid:\t";
+	char text[512]; /* it is one of the first lines */
+	long fd = SYS4(openat, AT_FDCWD_NR, "/proc/self/status", O_CLOEXEC_NR, 0);
+	long len = fd < 0 ? 0 : SYS3(read, fd, text, sizeof(text)), pid = 0;
+
+	if (fd >= 0)
+		SYS1(close, fd);
+	for (long i = 0; i + (long)sizeof(key) < len; i++) {
+		if (__builtin_memcmp(text + i, key, sizeof(key) - 1) != 0)
+			continue;
+		for (i += sizeof(key) - 1; i < len && text[i] >= '0' && text[i] <= '9'; i++)
+			pid = pid * 10 + (text[i] - '0');
+		break;
+	}
+	return pid;
+}
+
+/* A dying engine closes its descriptors before the kernel takes its tracing away. A process that was
+ * stopped by job control stops again only with the latter, and must not run on before. */
+static void wait_for_engine_to_vanish(void)
+{
+	enum { MAX_MS = 1000 };
+	const long pid = tracer();
+
+	for (int i = 0; i < MAX_MS && pid && tracer() == pid; i++)
+		pause_1ms();
+}
+
 /*
  * Called by start.S, signals blocked. The two ends of the line are made in one call, behind which the
  * engine stops the leader and takes its end; then ours is the only one that holds the line open here,
@@ -301,6 +333,7 @@ int parasite_serve(struct wire_area *a)
 		SYS3(madvise, a->start, a->len, MADV_DONTFORK);
 		answer_requests(a, a->socks[1]);
 	}
+	wait_for_engine_to_vanish();
 	may_unmap = send_threads_home(a);
 	if (!a->open_error)
 		SYS1(close, a->socks[1]);

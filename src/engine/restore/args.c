@@ -68,7 +68,7 @@ uint64_t args_gadget_address(const struct restore *r)
 	return p ? args_blob_address(r) + (uint64_t)(p - stasis_restorer_start) : 0;
 }
 
-static size_t proc_bytes(const struct restore_proc *p)
+static size_t proc_bytes(const struct restore_proc *p, size_t own_vdso_bytes)
 {
 	size_t bytes = sizeof(struct restorer_args) + ARGS_SLACK_BYTES;
 
@@ -77,7 +77,7 @@ static size_t proc_bytes(const struct restore_proc *p)
 	bytes += p->mm->n_vmas * (sizeof(struct restorer_move) + sizeof(struct restorer_range)) * 2;
 	bytes += p->process->n_timers * sizeof(struct restorer_timer);
 	bytes += p->process->n_pending * RESTORER_SIGINFO;
-	bytes += vdso_space(p) + 2 * RESTORER_PAGE;
+	bytes += vdso_space(p, own_vdso_bytes) + 2 * RESTORER_PAGE;
 	for (size_t k = 0; k < p->nr_threads; k++) {
 		const Stasis__Thread *th = p->threads[k];
 
@@ -88,19 +88,26 @@ static size_t proc_bytes(const struct restore_proc *p)
 	return bytes;
 }
 
-size_t args_zone_bytes(const struct restore *r)
+void args_plan(struct restore *r)
 {
 	size_t most = 0;
 
+	r->own_vdso_bytes = vdso_own_bytes();
 	for (size_t i = 0; i < r->nr; i++) {
-		size_t bytes = proc_bytes(&r->procs[i]);
+		size_t bytes = proc_bytes(&r->procs[i], r->own_vdso_bytes);
 
 		if (bytes > most)
 			most = bytes;
 	}
 	/* an untrusted image's owner may be in more groups than the image says */
 	most += ARGS_MAX_GROUPS * sizeof(uint32_t);
-	return r->shared_len + round_up(blob_bytes(), RESTORER_PAGE) + round_up(most, RESTORER_PAGE);
+	r->zone_bytes = r->shared_len + round_up(blob_bytes(), RESTORER_PAGE) +
+			round_up(most, RESTORER_PAGE);
+}
+
+size_t args_zone_bytes(const struct restore *r)
+{
+	return r->zone_bytes;
 }
 
 static uint64_t take(struct zone *z, size_t len, size_t align)
@@ -376,7 +383,7 @@ static int fill_moves(struct restore *r, struct zone *z, struct restore_proc *p,
 	struct restorer_special specials[ARGS_MAX_SPECIALS];
 	scoped_free struct mem_move *moves = NULL;
 	struct restorer_move *list, patch;
-	uint64_t space = take(z, vdso_space(p), RESTORER_PAGE);
+	uint64_t space = take(z, vdso_space(p, r->own_vdso_bytes), RESTORER_PAGE);
 	size_t nr, nr_specials;
 	bool has_patch;
 

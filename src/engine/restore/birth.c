@@ -288,7 +288,8 @@ int birth_join_group(struct restore *r, struct restore_proc *p, struct stasis_er
 
 	if (group == self && getpgid(0) != self && setpgid(0, 0) < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "process group %d", group);
-	if (p->owns_group_helper) {
+	/* a group that is a dead session leader's exists since the session does */
+	if (p->owns_group_helper && getpgid(0) != group) {
 		helper = start_group_helper(r, group, err);
 		if (helper < 0)
 			return -1;

@@ -61,6 +61,7 @@ static int plan_memory(struct restore *r, struct stasis_error *err)
 			.image = r->procs[i].image,
 			.mm = r->procs[i].mm,
 		};
+	args_plan(r);
 	if (mem_load_plan(r->s, procs, r->nr, args_zone_bytes(r),
 			  r->opts->flags & STASIS_RESTORE_QUIET_FILES, &r->mem, err) < 0)
 		return -1;

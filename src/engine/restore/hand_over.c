@@ -151,25 +151,26 @@ static int put_xstate(struct restore *r, struct restore_proc *p, size_t k, struc
 	return 0;
 }
 
-/* Everything but the general registers, which the last remote call would change. */
+/* Everything but what the last remote call needs as it is: the general registers, and the mask, which
+ * keeps pending signals and timers away from it. */
 static int prepare_one(struct restore *r, struct restore_proc *p, size_t k, struct arch_regs *regs,
 		       struct stasis_error *err)
 {
-	uint64_t mask = p->threads[k]->sigmask;
-
 	*regs = restore_regs(p, k);
-	if (fix_timed_call(r, p, k, regs, err) < 0 || put_xstate(r, p, k, err) < 0)
+	if (fix_timed_call(r, p, k, regs, err) < 0)
 		return -1;
-	if (ptrace(PTRACE_SETSIGMASK, tid_of(p, k), sizeof(mask), &mask) < 0)
-		return stasis_fail_errno(err, STASIS_E_INTERNAL, "signal mask of thread %d",
-					 tid_of(p, k));
-	return 0;
+	return put_xstate(r, p, k, err);
 }
 
 static int put_regs_one(struct restore *r, struct restore_proc *p, size_t k, struct arch_regs *regs,
 			struct stasis_error *err)
 {
+	uint64_t mask = p->threads[k]->sigmask;
+
 	(void)r;
+	if (ptrace(PTRACE_SETSIGMASK, tid_of(p, k), sizeof(mask), &mask) < 0)
+		return stasis_fail_errno(err, STASIS_E_INTERNAL, "signal mask of thread %d",
+					 tid_of(p, k));
 	if (ptrace(PTRACE_SETREGS, tid_of(p, k), NULL, &regs->u) < 0)
 		return stasis_fail_errno(err, STASIS_E_CORRUPT, "registers of thread %d",
 					 tid_of(p, k));

@@ -146,8 +146,8 @@ int restore_run(struct session *s, const struct stasis_restore_opts *opts,
 	int was_subreaper = 0, result;
 
 	s->is_forced = opts->flags & STASIS_RESTORE_FORCE;
-	if (restore_load(&r, err) < 0 || choose_way(&r, err) < 0 || restore_check(&r, err) < 0 ||
-	    shared_create(&r, err) < 0)
+	if (restore_load(&r, err) < 0 || restore_check(&r, err) < 0 || choose_way(&r, err) < 0 ||
+	    birth_plan(&r, err) < 0 || shared_create(&r, err) < 0)
 		return -1;
 	(void)prctl(PR_GET_CHILD_SUBREAPER, &was_subreaper);
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);

@@ -66,6 +66,7 @@ struct restore {
 	size_t nr;
 	struct restore_proc *procs; /* pre-order */
 	size_t nr_threads;	    /* of all live processes */
+	size_t own_vdso_bytes, zone_bytes; /* args_plan() */
 	struct restore_shared *shared;
 	size_t shared_len;
 	bool is_namespace; /* in a pid namespace of its own */
@@ -119,6 +120,7 @@ void shared_wake(uint32_t *word);
 int build_tree(struct restore *r, struct stasis_error *err);
 
 /* args.c */
+void args_plan(struct restore *r); /* first: decides how large the zone is */
 size_t args_zone_bytes(const struct restore *r);
 uint64_t args_blob_address(const struct restore *r);
 int args_build(struct restore *r, struct restore_proc *p, int exe_fd, uint64_t *ret_args,
@@ -132,7 +134,8 @@ uint64_t args_gadget_address(const struct restore *r);
 int vdso_check(struct restore *r, struct stasis_error *err);
 /* Fill the list of kernel mappings to place; `space` is page-aligned room in the zone of
  * vdso_space() bytes; *ret_patch is a move to add when the old vDSO must be emulated. */
-size_t vdso_space(const struct restore_proc *p);
+size_t vdso_space(const struct restore_proc *p, size_t own_bytes);
+size_t vdso_own_bytes(void); /* of this kernel's mappings; reads /proc, so ask once */
 int vdso_plan(struct restore_proc *p, uint64_t space, struct restorer_special *ret, size_t max,
 	      size_t *ret_nr, struct restorer_move *ret_patch, bool *ret_has_patch,
 	      struct stasis_error *err);

@@ -119,13 +119,16 @@ static bool is_identical(const struct kernel_maps *own, const struct kernel_maps
 	return same_layout(own, saved) && same_code(own, mm);
 }
 
-size_t vdso_space(const struct restore_proc *p)
+size_t vdso_own_bytes(void)
 {
 	struct kernel_maps own;
 
-	if (own_maps(&own, NULL) < 0)
-		return 0;
-	return total_bytes(&own) + ((p->mm->vdso.len + RESTORER_PAGE - 1) & ~(size_t)(RESTORER_PAGE - 1));
+	return own_maps(&own, NULL) < 0 ? 0 : total_bytes(&own);
+}
+
+size_t vdso_space(const struct restore_proc *p, size_t own_bytes)
+{
+	return own_bytes + ((p->mm->vdso.len + RESTORER_PAGE - 1) & ~(size_t)(RESTORER_PAGE - 1));
 }
 
 /* ---- the symbols of a vDSO; the saved one is untrusted bytes ---- */

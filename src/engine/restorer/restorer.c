@@ -220,8 +220,12 @@ static void make_timers(const struct restorer_args *a)
 		SYS5(prctl, PRCTL_TIMER_CREATE_RESTORE_IDS, 0, 0, 0, 0);
 	for (uint64_t i = 0; i < 3; i++) {
 		const struct restorer_itimer *t = &a->itimers[i];
+		/* An interval without a rest: it had run out and its signal was still queued. The
+		 * kernel winds such a timer up when the signal is taken, but cannot be told to; one
+		 * that runs out now adds no second signal to the queued one. */
+		int64_t value_us = t->value_us ? t->value_us : 1;
 		int64_t spec[4] = {t->interval_us / US_PER_S, t->interval_us % US_PER_S,
-				   t->value_us / US_PER_S, t->value_us % US_PER_S};
+				   value_us / US_PER_S, value_us % US_PER_S};
 
 		if (t->value_us || t->interval_us)
 			SYS3(setitimer, i, spec, 0);

@@ -9,7 +9,7 @@
 
 PAD_SYMBOL stasis_pad_start[], stasis_pad_call[], stasis_pad_finish[], stasis_pad_unmap[];
 PAD_SYMBOL stasis_pad_leave[], stasis_pad_area[], stasis_pad_cure[], stasis_pad_end[];
-PAD_SYMBOL stasis_pad_mark[];
+PAD_SYMBOL stasis_pad_home[], stasis_pad_mark[];
 
 struct arch_pad arch_pad(void)
 {
@@ -20,6 +20,7 @@ struct arch_pad arch_pad(void)
 		.finish = (size_t)(stasis_pad_finish - stasis_pad_start),
 		.unmap = (size_t)(stasis_pad_unmap - stasis_pad_start),
 		.leave = (size_t)(stasis_pad_leave - stasis_pad_start),
+		.home = (size_t)(stasis_pad_home - stasis_pad_start),
 		.area = (size_t)(stasis_pad_area - stasis_pad_start),
 		.cure = (size_t)(stasis_pad_cure - stasis_pad_start),
 	};

@@ -25,9 +25,9 @@
 	.section .rodata
 	.balign 8
 	.globl stasis_pad_start, stasis_pad_call, stasis_pad_finish, stasis_pad_unmap
-	.globl stasis_pad_mark, stasis_pad_leave, stasis_pad_area, stasis_pad_cure, stasis_pad_end
+	.globl stasis_pad_home, stasis_pad_mark, stasis_pad_leave, stasis_pad_area, stasis_pad_cure, stasis_pad_end
 	.hidden stasis_pad_start, stasis_pad_call, stasis_pad_finish, stasis_pad_unmap
-	.hidden stasis_pad_mark, stasis_pad_leave, stasis_pad_area, stasis_pad_cure, stasis_pad_end
+	.hidden stasis_pad_home, stasis_pad_mark, stasis_pad_leave, stasis_pad_area, stasis_pad_cure, stasis_pad_end
 
 stasis_pad_start:
 	.quad	PAD_MAGIC		/* tells a later engine whose leftover this is */
@@ -70,6 +70,7 @@ stasis_pad_leave:
 	mov	$NR_RT_SIGPROCMASK, %eax
 	lea	.Lcure + 144(%rip), %rsi		/* the other arguments are still there */
 	syscall
+stasis_pad_home:
 	mov	.Lcure + 80(%rip), %rax
 	mov	.Lcure + 88(%rip), %rdi
 	mov	.Lcure + 96(%rip), %rsi

@@ -158,3 +158,26 @@ bool arch_has_shadow_stack(pid_t tid)
 	/* ENODEV when the processor, the kernel or the thread has none */
 	return ptrace(PTRACE_GETREGSET, tid, (void *)(uintptr_t)NT_X86_SHSTK, &iov) == 0;
 }
+
+void arch_cure_apply(const struct arch_cure *c, struct arch_regs *r)
+{
+	r->u.eflags = c->flags;
+	r->u.r15 = c->r15;
+	r->u.r14 = c->r14;
+	r->u.r13 = c->r13;
+	r->u.r12 = c->r12;
+	r->u.rbp = c->rbp;
+	r->u.rbx = c->rbx;
+	r->u.r8 = c->r8;
+	r->u.r9 = c->r9;
+	r->u.rsp = c->rsp;
+	r->u.rax = c->rax;
+	r->u.rdi = c->rdi;
+	r->u.rsi = c->rsi;
+	r->u.rdx = c->rdx;
+	r->u.r10 = c->r10;
+	r->u.rcx = c->rcx;
+	r->u.r11 = c->r11;
+	r->u.rip = c->rip;
+	r->u.orig_rax = (unsigned long long)-1;
+}
