@@ -74,7 +74,5 @@ enum seize_result thread_seize(struct stopper *st, struct task *t, pid_t tid,
 		if (r != SEIZE_OK)
 			return r;
 	}
-	/* Fails when it has ended meanwhile; waiting for it will tell. */
-	(void)ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
 	return SEIZE_OK;
 }

@@ -138,6 +138,10 @@ static int seize_new_threads(struct stopper *st, struct task *t, size_t *nr_new,
 		if (!has_thread(t, known, tids[i]) &&
 		    seize_one(st, t, &room, tids[i], nr_new, err) < 0)
 			return -1;
+	/* Looking at each took time, interrupting does not: the first shall not wait for the last. Fails
+	 * for one that has ended; waiting for it will tell. */
+	for (size_t i = known; i < t->nr_threads; i++)
+		(void)ptrace(PTRACE_INTERRUPT, t->threads[i].tid, NULL, NULL);
 	if (t->nr_threads > known)
 		qsort(t->threads, t->nr_threads, sizeof(*t->threads), by_tid);
 	return 0;
