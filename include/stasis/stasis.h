@@ -126,6 +126,9 @@ enum stasis_restore_flags {
 	STASIS_RESTORE_STOPPED = 1u << 2,    /* -z: every process left stopped by SIGSTOP */
 	STASIS_RESTORE_QUIET_FILES = 1u << 3, /* no warning for files changed since */
 	STASIS_RESTORE_TRACED = 1u << 4,     /* -t */
+	/* files open for writing that grew since the checkpoint are cut back to their length then;
+	 * what is cut off is kept beside them as NAME.after-checkpoint */
+	STASIS_RESTORE_ROLLBACK_FILES = 1u << 5,
 };
 
 struct stasis_restore_opts {

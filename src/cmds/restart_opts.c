@@ -14,6 +14,8 @@ static const char help[] =
 	"\n"
 	"  -C, --copy-back         put files that chkpnt -C copied back to their places first\n"
 	"  -F, --force             go on despite errors\n"
+	"      --rollback-files    cut files that grew since the checkpoint back to their length\n"
+	"                          then; the tail is kept as NAME.after-checkpoint\n"
 	"  -i, --interactive       choose processes and file descriptors in a dialogue\n"
 	"  -k, --signal-root=SIG   send this signal to the restarted process instead of SIGCONT;\n"
 	"                          0 for none\n"
@@ -36,11 +38,13 @@ static const char help[] =
 enum {
 	OPT_HELP = 256,
 	OPT_VERSION,
+	OPT_ROLLBACK_FILES,
 };
 
 static const struct option long_options[] = {
 	{"copy-back", no_argument, NULL, 'C'},
 	{"force", no_argument, NULL, 'F'},
+	{"rollback-files", no_argument, NULL, OPT_ROLLBACK_FILES},
 	{"interactive", no_argument, NULL, 'i'},
 	{"signal-root", required_argument, NULL, 'k'},
 	{"signal-all", required_argument, NULL, 'K'},
@@ -70,6 +74,8 @@ static bool take_flag(int letter, struct restart_opts *o, struct raw *raw)
 		return o->is_copying_back = true;
 	case 'F':
 		return o->is_forced = true;
+	case OPT_ROLLBACK_FILES:
+		return o->is_rolling_back = true;
 	case 'i':
 		return o->is_interactive = true;
 	case 'q':

@@ -6,7 +6,7 @@
  *                                    children (KiB), exit status, and with -r the time until the
  *                                    program behind it has written DIR/ran (0 without -r)
  *   measure copy [-f] FROM TO        a plain copy of a file by one thread, 1 MiB at a time, to a fresh
- *                                    file that then takes the place of TO; -f: with fsync
+ *                                    file; -f: with fsync. An older TO is deleted before the clock runs
  *   measure fill FILE MIB            make a file of random bytes
  *   measure durable DIR              make a file of 4 KiB, fsync, rename, fsync the folder
  *   measure supervise COMMAND...     run it, and reap all orphans below it
@@ -136,6 +136,7 @@ static int copy(char **argv)
 	if (in < 0)
 		die(from);
 	(void)snprintf(draft, sizeof(draft), "%s.draft", to);
+	(void)unlink(to); /* not there the first time */
 	start = now_ns();
 	out = open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (out < 0)

@@ -57,13 +57,17 @@ reaped_as_killed() {
 }
 
 cycle() {
-	local dir=$SUBJECT_DIR/images
+	local dir=$SUBJECT_DIR/images p pids
+	pids=$(subject_pids)
 	mkdir "$dir"
 	timeout -k 5 60 chkpnt -r -K KILL -d "$dir" -f root "$SUBJECT_PID" </dev/null || {
 		echo "chkpnt ended with status $?"
 		return 1
 	}
-	wait_for '[ -z "$(subject_pids)" ]' 10 && reaped_as_killed "$parent" || return 1
+	reaped_as_killed "$parent" 2>/dev/null || return 1
+	for p in $pids; do
+		wait_for '! [ -e /proc/$p ]' 10 || return 1
+	done
 	[ "$(find "$dir" -type f | wc -l)" = 50 ] || { ls -la "$dir"; return 1; }
 	timeout --foreground -k 5 300 restart "$dir/root" </dev/null >restart.out 2>&1 3>&- &
 	parent=$!
@@ -82,6 +86,7 @@ forest_runs() {
 run_cycles() {
 	local i
 	for ((i = 1; i <= cycles; i++)); do
+		: >"$test_log" # the shell notes each killed parent there
 		cycle || {
 			echo "cycle $i of $cycles failed"
 			return 1

@@ -100,6 +100,8 @@ static int open_shared(struct restore *r, struct stasis_error *err)
 	if (mem_load_objects(r->mem, fd_load_base(r->fds), err) < 0)
 		return -1;
 	fd_load_set_object_fd(r->fds, object_fd, r->mem);
+	if (r->opts->flags & STASIS_RESTORE_ROLLBACK_FILES)
+		fd_load_set_rollback(r->fds);
 	return fd_load_open_all(r->fds, err);
 }
 

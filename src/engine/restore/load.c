@@ -213,8 +213,7 @@ void restore_done(struct restore *r)
 		free(r->procs[i].threads);
 	}
 	free(r->procs);
-	if (r->shared)
-		(void)munmap(r->shared, r->shared_len);
+	shared_destroy(r);
 	if (r->dirfd >= 0)
 		(void)close(r->dirfd);
 	if (r->status_fd >= 0)

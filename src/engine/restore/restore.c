@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OUTCOME_POLL_NS = 50000000, REAP_POLL_NS = 1000000, REAP_TRIES = 5000 };
+enum { OUTCOME_POLL_NS = 50000000, REAP_POLL_NS = 1000000, REAP_TRIES = 5000, BUSY_TRIES = 10 };
 
 static uint64_t permitted_caps(void)
 {
@@ -138,6 +138,30 @@ static int run_builder(struct restore *r, struct stasis_restored *ret, struct st
 	return 0;
 }
 
+/*
+ * A free pid may be taken between the look at it and its use, by any fork() on the machine: likely enough
+ * for a tree of hundreds of threads. Then what there is of the tree is undone, and all is tried again.
+ */
+static int run_builder_patiently(struct restore *r, struct stasis_restored *ret,
+				 struct stasis_error *err)
+{
+	for (int tries = 1;; tries++) {
+		struct stasis_error why;
+
+		if (choose_way(r, err) < 0 || birth_plan(r, err) < 0 || shared_create(r, err) < 0)
+			return -1;
+		if (run_builder(r, ret, &why) == 0)
+			return 0;
+		if (tries == BUSY_TRIES || why.cls != STASIS_E_BUSY || why.sys_errno != EEXIST) {
+			if (err)
+				*err = why;
+			return -1;
+		}
+		s_info(r->s, "a pid was taken meanwhile, once more: %s", why.text);
+		shared_destroy(r);
+	}
+}
+
 int restore_run(struct session *s, const struct stasis_restore_opts *opts,
 		struct stasis_restored *ret, struct stasis_error *err)
 {
@@ -146,12 +170,11 @@ int restore_run(struct session *s, const struct stasis_restore_opts *opts,
 	int was_subreaper = 0, result;
 
 	s->is_forced = opts->flags & STASIS_RESTORE_FORCE;
-	if (restore_load(&r, err) < 0 || restore_check(&r, err) < 0 || choose_way(&r, err) < 0 ||
-	    birth_plan(&r, err) < 0 || shared_create(&r, err) < 0)
+	if (restore_load(&r, err) < 0 || restore_check(&r, err) < 0)
 		return -1;
 	(void)prctl(PR_GET_CHILD_SUBREAPER, &was_subreaper);
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
-	result = run_builder(&r, ret, err);
+	result = run_builder_patiently(&r, ret, err);
 	(void)prctl(PR_SET_CHILD_SUBREAPER, was_subreaper);
 	return result;
 }

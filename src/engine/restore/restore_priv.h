@@ -109,6 +109,7 @@ void task_run(struct restore *r, size_t index) __attribute__((__noreturn__));
 
 /* shared.c */
 int shared_create(struct restore *r, struct stasis_error *err);
+void shared_destroy(struct restore *r);
 void shared_fail(struct restore *r, const struct stasis_error *err); /* first failure wins */
 bool shared_has_failed(const struct restore *r);
 int shared_error(struct restore *r, struct stasis_error *err); /* fills *err; -1 */

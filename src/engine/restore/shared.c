@@ -2,6 +2,7 @@
 /* The page that every process of a restart sees: who failed first, who has arrived where. */
 #include "restore/restore_priv.h"
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,6 +25,13 @@ int shared_create(struct restore *r, struct stasis_error *err)
 	}
 	r->shared_len = len;
 	return 0;
+}
+
+void shared_destroy(struct restore *r)
+{
+	if (r->shared)
+		(void)munmap(r->shared, r->shared_len);
+	r->shared = NULL;
 }
 
 void shared_wake(uint32_t *word)
@@ -97,10 +105,15 @@ int shared_error(struct restore *r, struct stasis_error *err)
 			*err = r->shared->error;
 		return -1;
 	}
-	if (__atomic_load_n(&c->failed, __ATOMIC_SEQ_CST))
-		return stasis_fail(err, STASIS_E_IO, "thread %d: %s (0x%llx): %s", c->failure_tid,
-				   step_words(c->failure_step),
-				   (unsigned long long)c->failure_info, strerror(c->failure_errno));
+	if (__atomic_load_n(&c->failed, __ATOMIC_SEQ_CST)) {
+		bool is_busy = c->failure_step == RESTORER_STEP_THREAD && c->failure_errno == EEXIST;
+
+		errno = c->failure_errno;
+		return stasis_fail_errno(err, is_busy ? STASIS_E_BUSY : STASIS_E_IO,
+					 "thread %d: %s (0x%llx)", c->failure_tid,
+					 step_words(c->failure_step),
+					 (unsigned long long)c->failure_info);
+	}
 	return stasis_fail(err, STASIS_E_INTERNAL, "a process of the tree ended while being restarted");
 }
 
