@@ -13,58 +13,19 @@
 #include <unistd.h>
 
 enum {
-	SMALL_FILE_BYTES = 256,
 	AFFINITY_BYTES = 1024, /* 8,192 processors */
 	IOPRIO_WHO_PROCESS = 1,
 };
 
-static char *read_small(struct task *t, pid_t tid, const char *name, struct stasis_error *err)
-{
-	char path[64];
-	char *text;
-	size_t len;
-
-	(void)snprintf(path, sizeof(path), "task/%d/%s", tid, name);
-	return io_read_file_at(t->procfd, path, SMALL_FILE_BYTES, &text, &len, err) < 0 ? NULL
-											 : text;
-}
-
-static int fill_comm(struct thread *th, struct arena *a, Stasis__Thread *ret,
+/* What comes from inside need not end. */
+static int fill_comm(const struct parasite_thread *inside, struct arena *a, Stasis__Thread *ret,
 		     struct stasis_error *err)
 {
-	scoped_free char *comm = read_small(th->task, th->tid, "comm", err);
-	size_t len;
+	char comm[sizeof(inside->comm) + 1] = "";
 
-	if (!comm)
-		return -1;
-	len = strlen(comm);
-	if (len && comm[len - 1] == '\n')
-		comm[len - 1] = '\0';
+	memcpy(comm, inside->comm, sizeof(inside->comm));
 	ret->comm = arena_strdup(a, comm);
 	return ret->comm ? 0 : stasis_fail(err, STASIS_E_NOMEM, "no memory for a record");
-}
-
-static int fill_personality(struct thread *th, Stasis__Thread *ret, struct stasis_error *err)
-{
-	scoped_free char *text = read_small(th->task, th->tid, "personality", err);
-
-	if (!text)
-		return -1;
-	ret->personality = (uint32_t)strtoul(text, NULL, 16);
-	return 0;
-}
-
-/* The file is reachable for any thread id directly below /proc, not below task/ (Linux 4.6). A kernel
- * without it has the default, which restart leaves alone. */
-static void fill_timerslack(struct thread *th, Stasis__Thread *ret)
-{
-	scoped_free char *text = NULL;
-	char path[64];
-	size_t len;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/timerslack_ns", th->tid);
-	if (io_read_file_at(-1, path, SMALL_FILE_BYTES, &text, &len, NULL) == 0)
-		ret->timerslack_ns = strtoull(text, NULL, 10);
 }
 
 /* sched_setattr(2), Linux 3.14; the structure grew twice: the kernel fills as much as it knows. */
@@ -151,6 +112,8 @@ static void fill_from_inside(const struct parasite_thread *inside, Stasis__Threa
 	ret->mce_kill = inside->mce_kill;
 	ret->tsc_mode = inside->tsc_mode;
 	ret->io_flusher = inside->io_flusher;
+	ret->personality = inside->personality;
+	ret->timerslack_ns = inside->timerslack_ns;
 }
 
 int dump_thread_record(struct session *s, struct thread *th,
@@ -168,9 +131,7 @@ int dump_thread_record(struct session *s, struct thread *th,
 	ret->n_pending = pending->nr;
 	dump_timed_call(th, ret);
 	fill_from_inside(from_inside, ret);
-	fill_timerslack(th, ret);
-	if (fill_comm(th, a, ret, err) < 0 || fill_personality(th, ret, err) < 0 ||
-	    fill_sched(th, a, ret, err) < 0 || fill_creds(th, from_inside, a, ret, err) < 0 ||
+	if (fill_comm(from_inside, a, ret, err) < 0 || fill_sched(th, a, ret, err) < 0 || fill_creds(th, from_inside, a, ret, err) < 0 ||
 	    fill_robust_list(th, ret, err) < 0)
 		return stasis_fail_prefix(err, "thread %d", th->tid);
 	return 0;

@@ -124,6 +124,26 @@ static int look_after_leader(struct inject *in, struct stasis_error *err)
 	return 0;
 }
 
+/* A thread that was asked to stop twice stops again as soon as it is sent into the parasite. */
+static int look_after_threads(struct inject *in, struct stasis_error *err)
+{
+	for (size_t i = 1; i <= in->nr_inside; i++) {
+		struct thread *th = &in->t->threads[i];
+		int status, sig;
+		pid_t got = waitpid(th->tid, &status, __WALL | WNOHANG);
+
+		if (got == 0)
+			continue;
+		if (got < 0 || !WIFSTOPPED(status)) {
+			th->is_seized = th->is_stopped_by_us = false;
+			return stasis_fail(err, STASIS_E_GONE, "thread %d has ended", th->tid);
+		}
+		sig = status >> 16 ? 0 : WSTOPSIG(status); /* SIGSTOP cannot be blocked */
+		(void)ptrace(PTRACE_CONT, th->tid, NULL, (void *)(intptr_t)sig); /* killed */
+	}
+	return 0;
+}
+
 /* The socket gives up after RECEIVE_TIMEOUT_MS of silence, see inject.c. */
 static int receive_answer(struct inject *in, struct wire_answer *ans, struct stasis_error *err)
 {
@@ -140,7 +160,7 @@ static int receive_answer(struct inject *in, struct wire_answer *ans, struct sta
 		if (errno != EAGAIN && errno != EINTR)
 			return stasis_fail_errno(err, STASIS_E_IO, "hear from process %d",
 						 in->t->pid);
-		if (look_after_leader(in, err) < 0)
+		if (look_after_leader(in, err) < 0 || look_after_threads(in, err) < 0)
 			return -1;
 		(void)clock_gettime(CLOCK_MONOTONIC, &now);
 		if (now.tv_sec - start.tv_sec > MAX_SILENCE_S)

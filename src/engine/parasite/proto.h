@@ -43,7 +43,10 @@ struct parasite_thread {
 	uint32_t mce_kill;
 	uint32_t tsc_mode;
 	uint32_t io_flusher;
-	uint32_t reserved;
+	/* /proc shows the last three as well, but asking inside is much cheaper */
+	uint32_t personality;
+	uint64_t timerslack_ns; /* 0: unknown */
+	char comm[16];
 };
 
 /* Values of one POSIX timer of the list in /proc/PID/timers: timer_gettime, timer_getoverrun. */

@@ -16,6 +16,8 @@ struct kernel_stack { /* stack_t */
 
 enum { PRCTL_GET_IO_FLUSHER = 58, WAKE_ALL = 0x7fffffff };
 
+#define QUERY_PERSONALITY 0xffffffffu /* personality(2): changes nothing */
+
 /* A value that prctl returns; an unknown option (old kernel) counts as 0, the default. */
 static uint32_t prctl_value(int option)
 {
@@ -35,6 +37,7 @@ static uint32_t prctl_stored(int option)
 void thread_collect(struct parasite_thread *ret)
 {
 	struct kernel_stack alt = {0};
+	long slack;
 
 	ret->tid = (int32_t)SYS0(gettid);
 	if (SYS2(sigaltstack, 0, &alt) == 0) {
@@ -49,6 +52,10 @@ void thread_collect(struct parasite_thread *ret)
 	ret->mce_kill = prctl_value(PR_MCE_KILL_GET);
 	ret->tsc_mode = prctl_stored(PR_GET_TSC);
 	ret->io_flusher = prctl_value(PRCTL_GET_IO_FLUSHER);
+	ret->personality = (uint32_t)SYS1(personality, QUERY_PERSONALITY);
+	slack = SYS5(prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0);
+	ret->timerslack_ns = slack < 0 ? 0 : (uint64_t)slack;
+	(void)SYS2(prctl, PR_GET_NAME, ret->comm); /* cannot fail: writable memory */
 }
 
 /*
@@ -63,8 +70,10 @@ void parasite_thread(struct wire_thread *t)
 
 	__atomic_store_n(&t->has_entered, 1, __ATOMIC_SEQ_CST);
 	thread_collect(&t->result);
-	__atomic_add_fetch(&a->nr_done, 1, __ATOMIC_SEQ_CST);
-	SYS3(futex, &a->nr_done, FUTEX_WAKE_PRIVATE, WAKE_ALL);
+	/* the leader waits for the last one */
+	if (__atomic_add_fetch(&a->nr_done, 1, __ATOMIC_SEQ_CST) ==
+	    __atomic_load_n(&a->nr_running, __ATOMIC_SEQ_CST))
+		SYS3(futex, &a->nr_done, FUTEX_WAKE_PRIVATE, WAKE_ALL);
 	while (!__atomic_load_n(&a->is_over, __ATOMIC_SEQ_CST))
 		SYS4(futex, &a->is_over, FUTEX_WAIT_PRIVATE, 0, 0);
 }

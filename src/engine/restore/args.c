@@ -99,8 +99,6 @@ void args_plan(struct restore *r)
 		if (bytes > most)
 			most = bytes;
 	}
-	/* an untrusted image's owner may be in more groups than the image says */
-	most += ARGS_MAX_GROUPS * sizeof(uint32_t);
 	r->zone_bytes = r->shared_len + round_up(blob_bytes(), RESTORER_PAGE) +
 			round_up(most, RESTORER_PAGE);
 }

@@ -270,8 +270,9 @@ static int pass_barrier(struct restore *r, int which, struct stasis_error *err)
 {
 	uint32_t *word = &r->shared->arrived[which];
 
-	__atomic_fetch_add(word, 1, __ATOMIC_SEQ_CST);
-	shared_wake(word);
+	/* only the last one's arrival matters to those that wait: a wake-up for each would be n * n */
+	if (__atomic_add_fetch(word, 1, __ATOMIC_SEQ_CST) >= (uint32_t)r->nr)
+		shared_wake(word);
 	return shared_wait_for(r, word, (uint32_t)r->nr) < 0 ? shared_error(r, err) : 0;
 }
 

@@ -152,6 +152,8 @@ int build_tree(struct restore *r, struct stasis_error *err)
 	leave_rseq();
 	reset_signals();
 	r->outer_group = getpgrp();
+	if (creds_become_owner(r, err) < 0)
+		return -1;
 	if (plan_memory(r, err) < 0 || plan_descriptors(r, err) < 0 || vdso_check(r, err) < 0)
 		return -1;
 	plan_foreground(r);

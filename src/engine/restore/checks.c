@@ -118,7 +118,12 @@ static int check_trust(struct restore *r, struct stasis_error *err)
 		if (fstat(image_fd(r->procs[i].image), &st) < 0)
 			return stasis_fail_errno(err, STASIS_E_IO, "'%s'",
 						 image_name(r->procs[i].image));
-		if (st.st_uid == 0 && !(st.st_mode & (S_IWGRP | S_IWOTH)))
+		if (st.st_mode & (S_IWGRP | S_IWOTH))
+			return stasis_fail(err, STASIS_E_DENIED,
+					   "image '%s' could have been altered by others (mode "
+					   "%04o); root does not restart it",
+					   image_name(r->procs[i].image), st.st_mode & 07777);
+		if (st.st_uid == 0)
 			continue;
 		if (!r->is_trusted && st.st_uid != r->owner_uid)
 			return stasis_fail(err, STASIS_E_DENIED,

@@ -4,8 +4,12 @@
 #include "restore/restore_priv.h"
 
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static int fill_saved(const Stasis__Creds *c, struct restorer_creds *ret, uint32_t *groups,
@@ -43,20 +47,46 @@ static void limit_caps(const struct restorer_creds *own, struct restorer_creds *
 	ret->cap_amb &= ret->cap_prm & ret->cap_inh;
 }
 
-static int fill_owner(struct restore *r, struct restorer_creds *ret, uint32_t *groups,
-		      size_t max_groups, struct stasis_error *err)
+static int set_caps(uint64_t caps)
 {
-	const struct passwd *pw = getpwuid(r->owner_uid);
-	gid_t gid = pw ? pw->pw_gid : r->owner_gid;
-	int nr = (int)max_groups;
+	struct __user_cap_header_struct hdr = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {
+		{.effective = (uint32_t)caps, .permitted = (uint32_t)caps},
+		{.effective = (uint32_t)(caps >> 32), .permitted = (uint32_t)(caps >> 32)},
+	};
 
-	ret->ruid = ret->euid = ret->suid = ret->fsuid = r->owner_uid;
-	ret->rgid = ret->egid = ret->sgid = ret->fsgid = gid;
-	if (pw && getgrouplist(pw->pw_name, gid, groups, &nr) < 0)
-		return stasis_fail(err, STASIS_E_DENIED, "uid %u is in too many groups",
-				   r->owner_uid);
-	ret->nr_groups = pw ? (uint32_t)nr : 0;
-	ret->cap_bnd = ~0ull;
+	return (int)syscall(SYS_capset, &hdr, data);
+}
+
+static int set_owner_groups(const struct restore *r, const struct passwd *pw,
+			    struct stasis_error *err)
+{
+	int result = pw ? initgroups(pw->pw_name, pw->pw_gid) : setgroups(0, NULL);
+
+	if (result < 0)
+		return stasis_fail_errno(err, STASIS_E_DENIED, "groups of uid %u", r->owner_uid);
+	return 0;
+}
+
+int creds_become_owner(struct restore *r, struct stasis_error *err)
+{
+	const struct passwd *pw = r->is_trusted ? NULL : getpwuid(r->owner_uid);
+	gid_t gid = pw ? pw->pw_gid : r->owner_gid;
+
+	if (r->is_trusted)
+		return 0;
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || set_owner_groups(r, pw, err) < 0)
+		return -1;
+	if (setresgid(gid, gid, gid) < 0 ||
+	    setresuid(r->owner_uid, r->owner_uid, r->owner_uid) < 0)
+		return stasis_fail_errno(err, STASIS_E_DENIED, "become uid %u", r->owner_uid);
+	if (set_caps(1ull << CAP_CHECKPOINT_RESTORE) < 0)
+		return stasis_fail_errno(err, STASIS_E_DENIED,
+					 "keep the right to choose pids (CAP_CHECKPOINT_RESTORE)");
+	(void)prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
+	/* changing ids made this process, and so its children, untraceable even for itself */
+	if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return stasis_fail_errno(err, STASIS_E_INTERNAL, "prctl");
 	return 0;
 }
 
@@ -76,11 +106,14 @@ int creds_fill(struct restore *r, const Stasis__Thread *th, struct restorer_cred
 		ret->mode = RESTORER_CREDS_CAPS;
 		return 0;
 	}
+	if (!r->is_trusted) {
+		ret->cap_bnd = ~0ull;
+		ret->mode = RESTORER_CREDS_CAPS; /* the ids are the owner's by birth */
+		return 0;
+	}
 	if (geteuid() != 0)
 		return 0;
 	ret->mode = RESTORER_CREDS_ALL;
-	if (!r->is_trusted)
-		return fill_owner(r, ret, groups, max_groups, err);
 	if (fill_saved(th->creds, ret, groups, max_groups, err) < 0)
 		return -1;
 	limit_caps(&own, ret);

@@ -142,6 +142,9 @@ int vdso_plan(struct restore_proc *p, uint64_t space, struct restorer_special *r
 	      struct stasis_error *err);
 
 /* creds.c */
+/* An image that is not trusted names files and ids at will: the builder and all it makes become the
+ * image's owner before anything is opened, and keep only the right to choose pids. */
+int creds_become_owner(struct restore *r, struct stasis_error *err);
 int creds_fill(struct restore *r, const Stasis__Thread *th, struct restorer_creds *ret,
 	       uint32_t *groups, size_t max_groups, struct stasis_error *err);
 

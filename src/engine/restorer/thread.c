@@ -103,7 +103,10 @@ static void set_caps(const struct restorer_thread *t)
 	for (uint64_t cap = 0; cap < NR_CAPS; cap++)
 		if (!(c->cap_bnd >> cap & 1))
 			SYS5(prctl, PR_CAPBSET_DROP, cap, 0, 0, 0); /* EINVAL past the last */
-	must(t, RESTORER_STEP_CAPS, SYS5(prctl, PR_SET_SECUREBITS, c->securebits, 0, 0, 0), 1);
+	/* needs CAP_SETPCAP, so only when there is something to set */
+	if (SYS5(prctl, PR_GET_SECUREBITS, 0, 0, 0, 0) != (long)c->securebits)
+		must(t, RESTORER_STEP_CAPS, SYS5(prctl, PR_SET_SECUREBITS, c->securebits, 0, 0, 0),
+		     1);
 	must(t, RESTORER_STEP_CAPS, SYS2(capset, &hdr, data), 2);
 	for (uint64_t cap = 0; cap < NR_CAPS; cap++)
 		if (c->cap_amb >> cap & 1)
