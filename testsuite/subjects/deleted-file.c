@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Deleted files that are still open: content, size with a hole, position; link count stays zero. */
+/* Deleted files that are still open: content, size with a hole, position; link count stays zero. One
+ * never had a name (O_TMPFILE). */
 #include "subject.h"
 
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,7 +18,7 @@ int main(void)
 	char path[PATH_MAX], link[PATH_MAX];
 	static uint8_t buf[LEN];
 	struct stat st, st2;
-	int fd, ro, dup1, other_name;
+	int fd, ro, dup1, other_name, nameless;
 	pid_t child;
 
 	subject_init();
@@ -26,6 +28,8 @@ int main(void)
 	CHECK(unlink(path) == 0);
 	other_name = pattern_file("replaced", LEN, 4);
 	CHECK(rename(subject_path(link, "replaced"), subject_path(path, "moved")) == 0);
+	nameless = open(getenv("STASIS_SUBJECT_DIR"), O_TMPFILE | O_RDWR | O_APPEND, 0600);
+	CHECK(nameless >= 0 && write(nameless, "nameless", 8) == 8);
 	CHECK(lseek(fd, 1234, SEEK_SET) == 1234 && lseek(ro, 99, SEEK_SET) == 99);
 	dup1 = dup(fd);
 	child = subject_fork();
@@ -47,6 +51,8 @@ int main(void)
 	CHECK(write(dup1, "!!", 2) == 2 && lseek(fd, 0, SEEK_CUR) == 1236);
 	CHECK(fstat(other_name, &st) == 0 && st.st_nlink == 1);
 	CHECK(pread(other_name, buf, LEN, 0) == LEN && pattern_matches(buf, LEN, 4));
+	CHECK(write(nameless, "!", 1) == 1 && pread(nameless, buf, LEN, 0) == 9 &&
+	      memcmp(buf, "nameless!", 9) == 0);
 	subject_mark("written");
 	subject_reap(child);
 	subject_ok();

@@ -10,8 +10,8 @@ TEST_LIMIT=180
 # script(1) gives each command a terminal of its own, as its session's control terminal.
 
 test_expect_success 'set-up: a subject on a terminal' '
-	SUBJECT_DIR=$(mktemp -d "$test_scratch/tty.XXXXXX") &&
-	{ sleep 100 | STASIS_SUBJECT_DIR=$SUBJECT_DIR script -qfec "exec $test_subjects/tty" typescript; } \
+	SUBJECT_DIR=$(mktemp -d "$test_scratch/tty.XXXXXX")
+	{ sleep 100 | STASIS_SUBJECT_DIR=$SUBJECT_DIR script -qfec "$test_subjects/tty; true" typescript; } \
 		>/dev/null 2>&1 3>&- &
 	wait_for "[ -e $SUBJECT_DIR/status ]" && SUBJECT_PID=$(sed "s/ready //" "$SUBJECT_DIR/status")
 '
@@ -19,7 +19,7 @@ test_expect_success 'checkpoint, kill' '
 	chkpnt -r -K KILL -f img $SUBJECT_PID && wait_for "! [ -e /proc/$SUBJECT_PID ]"
 '
 test_expect_success 'restart on another terminal' '
-	{ sleep 60 | script -qfec "exec restart img" typescript2; echo $? >status; } >/dev/null 2>&1 3>&- &
+	{ sleep 60 | script -qfec "restart img; true" typescript2; echo $? >status; } >/dev/null 2>&1 3>&- &
 	{ wait_for "[ -n \"\$(subject_pids)\" ]" 10 && subject_verify; } || { cat typescript2; false; }
 '
 test_expect_success 'its output came to the new terminal' '

@@ -6,7 +6,7 @@ TEST_LIMIT=180
 . "$(dirname "$0")/../lib/matrix.sh"
 
 test_expect_success 'restart ends with the exit status of the root' '
-	subject_start chain && matrix_chkpnt_kill img && restart "$SUBJECT_DIR/img" 3>&- & r=$!
+	subject_start chain && matrix_chkpnt_kill img && { restart "$SUBJECT_DIR/img" 3>&- & r=$!; } &&
 	wait_for "[ -n \"\$(subject_pids)\" ]" && : >"$SUBJECT_DIR/go" && wait $r
 '
 test_expect_success 'restart ends by the signal that killed the root' '
@@ -30,7 +30,7 @@ test_expect_success '-z leaves every process stopped' '
 	kill -CONT $SUBJECT_PID && subject_verify
 '
 test_expect_success 'same pid, parent is restart' '
-	subject_start chain && matrix_chkpnt_kill img2 && restart "$SUBJECT_DIR/img2" 3>&- & r=$!
+	subject_start chain && matrix_chkpnt_kill img2 && { restart "$SUBJECT_DIR/img2" 3>&- & r=$!; } &&
 	wait_for "[ -n \"\$(subject_pids)\" ]" && sleep 0.2;
 	[ "$(subject_root_pid)" = "$SUBJECT_PID" ] &&
 	[ "$(sed -n "s/^PPid:.//p" /proc/$SUBJECT_PID/status)" = $r ] && subject_verify && wait $r

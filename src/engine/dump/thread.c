@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Fills the Thread record: everything of one thread but its registers, which are in the core notes. */
 #include "dump/dump_priv.h"
-#include "lib/io.h"
 #include "lib/proc.h"
 #include "lib/scoped.h"
 
 #include <linux/sched/types.h> /* struct sched_attr; clashes with <sched.h> */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -131,8 +129,8 @@ int dump_thread_record(struct session *s, struct thread *th,
 	ret->n_pending = pending->nr;
 	dump_timed_call(th, ret);
 	fill_from_inside(from_inside, ret);
-	if (fill_comm(from_inside, a, ret, err) < 0 || fill_sched(th, a, ret, err) < 0 || fill_creds(th, from_inside, a, ret, err) < 0 ||
-	    fill_robust_list(th, ret, err) < 0)
+	if (fill_comm(from_inside, a, ret, err) < 0 || fill_sched(th, a, ret, err) < 0 ||
+	    fill_creds(th, from_inside, a, ret, err) < 0 || fill_robust_list(th, ret, err) < 0)
 		return stasis_fail_prefix(err, "thread %d", th->tid);
 	return 0;
 }

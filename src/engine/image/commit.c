@@ -48,6 +48,7 @@ static void sync_some(void *arg)
 		i = atomic_fetch_add(&work->next, 1);
 		if (i >= work->nr)
 			return;
+		flusher_end(work->writers[i]);
 		if (fsync(work->writers[i]->fd) < 0)
 			sync_fail(work, work->writers[i]);
 	}

@@ -59,6 +59,10 @@ ssize_t image_add_segment(struct image_writer *w, struct image_segment *seg,
 			  struct stasis_error *err);
 void image_set_digest(struct image_writer *w, size_t index, uint64_t digest);
 
+/* Every byte of the draft before offset `until` is written: the disk may begin with them. To be
+ * called now and then while a long draft is written; each call costs next to nothing. */
+void image_written(struct image_writer *w, uint64_t until);
+
 /* Write bytes of a bulk segment that are at hand (adds, writes, digests). */
 int image_put_bulk(struct image_writer *w, uint64_t object, uint64_t offset_in_object,
 		   const void *bytes, size_t len, struct stasis_error *err);

@@ -111,11 +111,15 @@ struct image_writer {
 	char draft[IMAGE_MAX_NAME + 1];
 	uint64_t end; /* where the next segment goes */
 	uint64_t file_len; /* once sealed */
+	struct flusher *flusher; /* NULL: none; see flusher.c */
 	struct writer_segment *segments;
 	size_t nr_segments, room_segments;
 	unsigned char *notes;
 	size_t notes_len, room_notes, nr_notes;
 };
+
+/* flusher.c: the thread is gone afterwards; nothing to do when there is none. */
+void flusher_end(struct image_writer *w);
 
 /* reader.c, for record.c and verify.c */
 struct image_note_ref {

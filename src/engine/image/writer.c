@@ -129,6 +129,7 @@ void image_discard(struct image_writer *w)
 
 	if (!w)
 		return;
+	flusher_end(w);
 	/* a leftover draft is only litter: nothing reads it */
 	if (w->fd >= 0 && (w->state == DRAFT_OPEN || w->state == DRAFT_SEALED))
 		(void)unlinkat(w->dirfd, w->draft, 0);
@@ -367,8 +368,12 @@ int image_seal(struct image_writer *w, struct stasis_error *err)
 		return stasis_fail_errno(err, STASIS_E_IO, "image '%s'", w->name);
 	if (io_pwrite_full(w->fd, &page, sizeof(page), 0, err) < 0)
 		return stasis_fail_prefix(err, "image '%s'", w->name);
-	/* only a head start for the fsync() at commit, which reports what fails */
-	(void)sync_file_range(w->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	/* only a head start for the fsync() at commit, which reports what fails; for a long draft not
+	 * here, because asking for it takes long, and the tree may stand still until we return */
+	if (w->flusher)
+		image_written(w, page.trailer.file_len);
+	else
+		(void)sync_file_range(w->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 	w->file_len = page.trailer.file_len;
 	w->state = DRAFT_SEALED;
 	return 0;

@@ -18,6 +18,7 @@
  * of 2 MiB, at addresses that are too: huge pages stay whole. */
 #define SEGMENT_MAX   (16ull << 20)
 #define BATCH_RUNS    1024u
+#define BATCH_BYTES   (32ull << 20) /* so that the disk can begin with a batch during the next */
 #define BOUNCE_LEN    (1u << 20)
 
 /* Runs waiting to be written by the task. */
@@ -25,6 +26,7 @@ struct batch {
 	struct task *t;
 	struct image_writer *w;
 	size_t nr;
+	uint64_t bytes;
 	struct page_run runs[BATCH_RUNS];
 	size_t segments[BATCH_RUNS];
 	uint64_t digests[BATCH_RUNS];
@@ -38,7 +40,10 @@ static int flush(struct batch *b, struct stasis_error *err)
 		return -1;
 	for (size_t i = 0; i < b->nr; i++)
 		image_set_digest(b->w, b->segments[i], b->digests[i]);
+	/* room is handed out in the order in which it is written */
+	image_written(b->w, b->runs[b->nr - 1].offset + b->runs[b->nr - 1].len);
 	b->nr = 0;
+	b->bytes = 0;
 	return 0;
 }
 
@@ -67,7 +72,8 @@ static int add_to_batch(struct batch *b, const struct run *run, uint64_t offset,
 	b->runs[b->nr] = (struct page_run){ run->addr, run->len, offset };
 	b->segments[b->nr] = segment;
 	b->nr++;
-	return b->nr == BATCH_RUNS ? flush(b, err) : 0;
+	b->bytes += run->len;
+	return b->nr == BATCH_RUNS || b->bytes >= BATCH_BYTES ? flush(b, err) : 0;
 }
 
 /* Segment for [addr, addr + memsz) of which the first filesz bytes are stored. */

@@ -18,6 +18,9 @@ uint32_t file_open_flags(uint32_t flags)
 	const uint32_t kept = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_DIRECT |
 			      O_NOATIME | O_DIRECTORY | O_NOFOLLOW | O_PATH;
 
+	/* O_TMPFILE contains O_DIRECTORY, for kernels that do not know it: the file is none */
+	if ((flags & O_TMPFILE) == O_TMPFILE)
+		flags &= ~(uint32_t)O_TMPFILE;
 	return (flags & kept) | O_NOCTTY | O_CLOEXEC;
 }
 
