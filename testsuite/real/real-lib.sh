@@ -12,8 +12,9 @@
 #
 # and calls real_program TITLE. All files of the folder are compared byte for byte.
 #
-# Moments are fractions of the processor time of the uninterrupted run, one in each fifth of it, drawn
-# with a seed that is printed; REAL_SEED=N repeats them. Generations are chained: what was restarted is
+# Moments are fractions of the processor time of the uninterrupted run (or of the length of its
+# $real_progress, a file of the folder that grows evenly), one in each fifth of it, drawn with a seed that
+# is printed; REAL_SEED=N repeats them. Generations are chained: what was restarted is
 # checkpointed next.
 
 # shellcheck source=testsuite/lib/test-lib.sh
@@ -28,6 +29,7 @@ real_work=$test_scratch/work
 real_images=$test_scratch/images
 real_limit=${REAL_LIMIT:-120} # seconds for whatever we wait for
 real_command=(false)
+real_progress=
 export real_input
 real_setup() { :; }
 real_finish() { :; }
@@ -74,7 +76,7 @@ real_keep() {
 	mv "$real_work" "$test_scratch/$1"
 }
 
-# Run it uninterrupted: sets real_cpu_ms.
+# Run it uninterrupted: sets real_total, in ms or bytes.
 real_measure() {
 	local TIMEFORMAT='%3R %3U %3S' wall user sys
 	{ time { real_start && wait "$real_pid"; }; } 2>"$test_scratch/times" || {
@@ -83,19 +85,20 @@ real_measure() {
 		return
 	}
 	read -r wall user sys <"$test_scratch/times"
-	real_cpu_ms=$((10#${user/./} + 10#${sys/./}))
-	real_say "uninterrupted: $wall s, $real_cpu_ms ms of processor time"
-	[ "$real_cpu_ms" -gt 500 ] || real_complain "too short for five checkpoints" || return
-	real_keep reference
+	real_total=$((10#${user/./} + 10#${sys/./}))
+	real_say "uninterrupted: $wall s, $real_total ms of processor time"
+	[ "$real_total" -gt 500 ] || real_complain "too short for five checkpoints" || return
+	real_keep reference || return
+	[ -z "$real_progress" ] || real_total=$(stat -c %s "$test_scratch/reference/$real_progress")
 }
 
-# Sets the array real_moments, in ms.
+# Sets the array real_moments.
 real_draw_moments() {
 	local i permille text=
 	real_moments=()
 	for ((i = 0; i < real_nr_moments; i++)); do
 		permille=$(((i * 1000 + RANDOM % 1000) * 9 / (10 * real_nr_moments) + 10))
-		real_moments+=($((real_cpu_ms * permille / 1000)))
+		real_moments+=($((real_total * permille / 1000)))
 		text+=" $((permille / 10)).$((permille % 10)) %"
 	done
 	real_say "moments:$text"
@@ -153,6 +156,15 @@ real_end() {
 	[ ! -s restart.out ] && wait_for real_is_gone 10
 }
 
+# What was restarted begins to count its time anew. Fails when the program ended before.
+real_await() { # FROM TO
+	if [ -n "$real_progress" ]; then
+		"$real_session" await "$real_pid" "$2" "$real_work/$real_progress"
+	else
+		"$real_session" await "$real_pid" $(($2 - $1))
+	fi
+}
+
 # It must have ended well all the same.
 real_was_done_early() { # GENERATION PARENT
 	if [ "$1" != 0 ]; then
@@ -171,7 +183,7 @@ real_chain() {
 	real_start
 	parent=$real_pid
 	for moment in "${real_moments[@]}"; do
-		"$real_session" await "$real_pid" $((moment - at)) || status=2
+		real_await "$at" "$moment" || status=2
 		generation=$((generation + 1))
 		[ "$status" = 2 ] || real_chkpnt_kill $generation "$parent" || status=$?
 		if [ "$status" = 2 ]; then
@@ -196,7 +208,7 @@ real_run() {
 		1) return 1 ;;
 		esac
 		real_say 'it was faster this time: once more'
-		real_cpu_ms=$((real_cpu_ms * 3 / 4))
+		real_total=$((real_total * 3 / 4))
 	done
 	real_complain 'it always ended before its last checkpoint'
 }

@@ -7,8 +7,10 @@
  *   session list SID [running]    prints the pids, zombies included or not
  *   session await SID MS          returns when the session has used MS of processor time since its
  *                                 processes were made; exit status 1 when nobody is left before
+ *   session await SID BYTES FILE  the same for the length of a file that the program writes
  *
- * Processor time, not wall time: a moment of the run is then the same moment on a loaded machine.
+ * Processor time, not wall time: a moment of the run is then the same moment on a loaded machine. A
+ * program that mostly waits for its own threads needs more of it or less, and is measured by its output.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -17,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -84,17 +87,25 @@ static struct usage session_usage(long want, enum listed listed)
 	return sum;
 }
 
-static int session_await(long sid, unsigned long ms)
+static bool is_there(const struct usage *now, unsigned long amount, const char *file)
+{
+	struct stat st;
+
+	if (!file)
+		return now->ticks >= amount * (unsigned long)sysconf(_SC_CLK_TCK) / 1000;
+	return stat(file, &st) == 0 && (unsigned long)st.st_size >= amount;
+}
+
+static int session_await(long sid, unsigned long amount, const char *file)
 {
 	const struct timespec nap = {.tv_nsec = 5000000};
-	unsigned long ticks = ms * (unsigned long)sysconf(_SC_CLK_TCK) / 1000;
 
 	for (;;) {
 		struct usage now = session_usage(sid, LIST_NONE);
 
 		if (!now.nr_alive)
 			return 1;
-		if (now.ticks >= ticks)
+		if (is_there(&now, amount, file))
 			return 0;
 		(void)nanosleep(&nap, NULL);
 	}
@@ -106,8 +117,8 @@ int main(int argc, char **argv)
 		return (void)session_usage(atol(argv[2]), LIST_ALL), 0;
 	if (argc == 4 && strcmp(argv[1], "list") == 0 && strcmp(argv[3], "running") == 0)
 		return (void)session_usage(atol(argv[2]), LIST_RUNNING), 0;
-	if (argc == 4 && strcmp(argv[1], "await") == 0)
-		return session_await(atol(argv[2]), strtoul(argv[3], NULL, 10));
-	(void)fprintf(stderr, "usage: session list SID [running] | session await SID MS\n");
+	if ((argc == 4 || argc == 5) && strcmp(argv[1], "await") == 0)
+		return session_await(atol(argv[2]), strtoul(argv[3], NULL, 10), argv[4]);
+	(void)fprintf(stderr, "usage: session list SID [running] | session await SID MS|BYTES [FILE]\n");
 	return 2;
 }

@@ -141,6 +141,7 @@ int main(int argc, char **argv)
 	pthread_t threads[NR_THREADS];
 	uint64_t sum = 0;
 
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	limit = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 2000;
 	for (unsigned i = 0; i <= NR_FILTERS; i++)
 		channel_init(&filters[i].in);

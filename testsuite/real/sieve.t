@@ -4,6 +4,7 @@
 . "$(dirname "$0")/real-lib.sh"
 
 real_command=("$real_programs/sieve" 45000)
+real_progress=stdout
 
 real_program '200 threads'
 test_done

@@ -22,7 +22,7 @@ enum {
 
 static int seize(pid_t tid, struct stasis_error *err)
 {
-	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) < 0)
+	if (ptrace(PTRACE_SEIZE, tid, NULL, (void *)PTRACE_O_TRACESYSGOOD) < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "seize restored thread %d", tid);
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "interrupt restored thread %d", tid);
@@ -112,6 +112,16 @@ static int fix_timed_call(struct restore *r, struct restore_proc *p, size_t k,
 	return 0;
 }
 
+/* The thread stands at the exit of the remote call, where the kernel does not look for system calls to
+ * restart. It does at the stop of an interrupt, which comes before any instruction is executed. */
+static int leave_syscall_stop(pid_t tid, struct stasis_error *err)
+{
+	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0 ||
+	    ptrace(PTRACE_CONT, tid, NULL, NULL) < 0)
+		return stasis_fail_errno(err, STASIS_E_INTERNAL, "interrupt thread %d", tid);
+	return await_stop(tid, err);
+}
+
 static int unmap_zone(struct restore *r, struct restore_proc *p, struct stasis_error *err)
 {
 	const uint64_t args[6] = {mem_load_zone(r->mem), args_zone_bytes(r)};
@@ -127,7 +137,7 @@ static int unmap_zone(struct restore *r, struct restore_proc *p, struct stasis_e
 		errno = (int)-result;
 		return stasis_fail_errno(err, STASIS_E_INTERNAL, "unmap the restorer in %d", tid);
 	}
-	return 0;
+	return leave_syscall_stop(tid, err);
 }
 
 /*
