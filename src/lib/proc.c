@@ -161,18 +161,25 @@ static int status_groups(const char *text, struct proc_status *st, struct stasis
 	return 0;
 }
 
-static void status_ns_pids(const char *text, struct proc_status *st)
+/* The last number of a line that has one for each pid namespace from ours inwards (Linux 4.1);
+ * *ret_depth counts those below ours. */
+static pid_t status_innermost(const char *text, const char *key, uint32_t *ret_depth)
 {
-	const char *p = status_value(text, "NSpid");
+	const char *p = status_value(text, key);
+	pid_t id = 0;
 	char *end;
 
+	*ret_depth = 0;
 	for (uint32_t depth = 0; p && *p != '\n' && *p; depth++) {
-		st->ns_pid = (pid_t)strtol(p, &end, 10);
+		pid_t next = (pid_t)strtol(p, &end, 10);
+
 		if (end == p)
 			break;
-		st->nr_ns_pids = depth;
+		id = next;
+		*ret_depth = depth;
 		p = end + strspn(end, " \t");
 	}
+	return id;
 }
 
 int proc_read_status(int procfd, const char *name, struct proc_status *ret,
@@ -203,7 +210,9 @@ int proc_read_status(int procfd, const char *name, struct proc_status *ret,
 	ret->no_new_privs = status_number(text, "NoNewPrivs", 10) != 0;
 	ret->seccomp = (uint32_t)status_number(text, "Seccomp", 10);
 	ret->core_dumping = status_number(text, "CoreDumping", 10) != 0;
-	status_ns_pids(text, ret);
+	ret->ns_pgid = status_innermost(text, "NSpgid", &ret->nr_ns_pids);
+	ret->ns_sid = status_innermost(text, "NSsid", &ret->nr_ns_pids);
+	ret->ns_pid = status_innermost(text, "NSpid", &ret->nr_ns_pids);
 	return status_groups(text, ret, err);
 }
 

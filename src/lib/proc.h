@@ -47,7 +47,8 @@ struct proc_status {
 	bool no_new_privs;
 	uint32_t seccomp; /* mode */
 	uint32_t nr_ns_pids; /* how deep in pid namespaces below ours */
-	pid_t ns_pid;	     /* the pid it has in its own pid namespace */
+	/* pid, process group and session in its own pid namespace */
+	pid_t ns_pid, ns_pgid, ns_sid;
 	bool core_dumping;
 };
 int proc_read_status(int procfd, const char *name, struct proc_status *ret,

@@ -135,10 +135,11 @@ real_chkpnt_kill() { # GENERATION PARENT
 real_restart_from() { # GENERATION
 	(
 		real_close_inherited
-		exec timeout --foreground -k 5 $((real_limit * 2)) restart "$real_images/$1/root" </dev/null
+		exec timeout --foreground -k 5 $((real_limit * 2)) restart -v "$real_images/$1/root" </dev/null
 	) >restart.out 2>&1 &
 	real_restart=$!
-	wait_for '! real_is_gone || ! kill -0 $real_restart 2>/dev/null' 20 ||
+	# -v says when the last process has been let go
+	wait_for 'grep -q ": restarted .* root pid " restart.out || ! kill -0 $real_restart 2>/dev/null' 30 ||
 		real_complain "generation $1: nothing was restarted" || return
 }
 
@@ -147,13 +148,13 @@ real_end() {
 	local status
 	wait "$real_restart"
 	status=$?
-	cat restart.out
+	grep '^restart: ' restart.out
 	if [ "$status" != 0 ]; then
 		tail -n 20 "$real_work/stderr"
 		real_complain "restart ended with status $status"
 		return
 	fi
-	[ ! -s restart.out ] && wait_for real_is_gone 10
+	! grep -q '^restart: warning' restart.out && wait_for real_is_gone 10
 }
 
 # What was restarted begins to count its time anew. Fails when the program ended before.

@@ -152,10 +152,10 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < NR_THREADS; i++)
 		must(pthread_join(threads[i], NULL), "join");
 	for (unsigned i = 0; i < NR_FILTERS; i++) {
-		(void)printf("filter %u: %" PRIu32 " took %" PRIu64 " passed %" PRIu64 "\n", i,
-			     filters[i].prime, filters[i].taken, filters[i].passed);
+		(void)fprintf(stderr, "filter %u: %" PRIu32 " took %" PRIu64 " passed %" PRIu64 "\n",
+			      i, filters[i].prime, filters[i].taken, filters[i].passed);
 		sum += filters[i].passed;
 	}
-	(void)printf("%" PRIu64 " messages\n", total);
+	(void)fprintf(stderr, "%" PRIu64 " messages\n", total);
 	return sum == total ? 0 : 1;
 }

@@ -4,6 +4,7 @@
 . "$(dirname "$0")/real-lib.sh"
 
 real_command=("$real_programs/spigot" 5600)
+real_progress=digits
 
 real_program 'static binary'
 test_done

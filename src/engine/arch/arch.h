@@ -27,6 +27,9 @@ void arch_set_syscall_result(struct arch_regs *r, long result);
 /* The thread returns from its system call with that result; the kernel restarts nothing. */
 void arch_finish_syscall(struct arch_regs *r, long result);
 
+/* Execute that system call, with the arguments in r, (again) where the thread stands behind one. */
+void arch_repeat_syscall(struct arch_regs *r, long nr);
+
 /* Set up r so that, put back into a stopped thread, it executes the system call it was interrupted
  * in again with its first arguments. */
 void arch_rewind_syscall(struct arch_regs *r);

@@ -25,10 +25,10 @@ static int put_prstatus(struct thread *th, struct image_writer *w, struct stasis
 
 	memset(&st, 0, sizeof(st));
 	_Static_assert(sizeof(st.pr_reg) == sizeof(th->regs.u), "register layout of NT_PRSTATUS");
-	st.pr_pid = th->tid;
-	st.pr_ppid = t->ppid;
-	st.pr_pgrp = t->pgid;
-	st.pr_sid = t->sid;
+	st.pr_pid = th->vtid;
+	st.pr_ppid = t->vppid;
+	st.pr_pgrp = t->vpgid;
+	st.pr_sid = t->vsid;
 	st.pr_sighold = th->sigmask;
 	memcpy(&st.pr_reg, &th->regs.u, sizeof(st.pr_reg));
 	st.pr_fpvalid = 1;
@@ -60,10 +60,10 @@ static int put_prpsinfo(struct task *t, struct image_writer *w, struct stasis_er
 	info.pr_sname = t->state == TASK_STOPPED ? 'T' : 'R';
 	info.pr_nice = (char)st.nice;
 	info.pr_flag = st.flags;
-	info.pr_pid = t->pid;
-	info.pr_ppid = t->ppid;
-	info.pr_pgrp = t->pgid;
-	info.pr_sid = t->sid;
+	info.pr_pid = t->vpid;
+	info.pr_ppid = t->vppid;
+	info.pr_pgrp = t->vpgid;
+	info.pr_sid = t->vsid;
 	memcpy(info.pr_fname, t->comm, sizeof(info.pr_fname) - 1);
 	fill_psargs(t, info.pr_psargs, sizeof(info.pr_psargs));
 	return image_put_note(w, "CORE", NT_PRPSINFO, &info, sizeof(info), err);

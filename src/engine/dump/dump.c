@@ -102,8 +102,8 @@ static int fill_common(struct tree *tree, const struct stasis_dump_opts *opts,
 		Stasis__Member *m = c->members[i] = &c->member_space[i];
 
 		stasis__member__init(m);
-		m->pid = (uint32_t)t->pid;
-		m->ppid = (uint32_t)t->ppid;
+		m->pid = (uint32_t)t->vpid;
+		m->ppid = (uint32_t)t->vppid;
 		m->name = c->names[i];
 		m->comm = t->comm;
 	}
@@ -131,8 +131,8 @@ static int put_info(struct session *s, struct task *t, struct dump_common *c,
 	info.kernel_release = c->host.release;
 	info.time_ns = to_ns(&c->realtime);
 	info.monotonic_ns = to_ns(&c->monotonic);
-	info.pid = (uint32_t)t->pid;
-	info.root_pid = (uint32_t)t->tree->tasks[0]->pid;
+	info.pid = (uint32_t)t->vpid;
+	info.root_pid = (uint32_t)t->tree->tasks[0]->vpid;
 	info.forced = s->is_forced;
 	info.members = c->members;
 	info.n_members = t->tree->nr_tasks;

@@ -214,6 +214,7 @@ static int fill_timers(struct task *t, struct arena *a, Stasis__Process *ret,
 		ret->timers[i]->value_ns = values[i].value_ns;
 		ret->timers[i]->interval_ns = values[i].interval_ns;
 		ret->timers[i]->overrun = values[i].overrun;
+		ret->timers[i]->notify_tid = tree_vpid_of(t->tree, ret->timers[i]->notify_tid);
 	}
 	return 0;
 }
@@ -237,7 +238,7 @@ static int fill_stat(struct task *t, Stasis__Process *ret, struct stasis_error *
 	if (proc_read_stat(t->procfd, "stat", &st, err) < 0)
 		return -1;
 	ret->tty_nr = st.tty_nr;
-	ret->tty_pgrp = st.tpgid > 0 ? (uint32_t)st.tpgid : 0;
+	ret->tty_pgrp = st.tpgid > 0 ? (uint32_t)tree_vpid_of(t->tree, st.tpgid) : 0;
 	ret->exit_signal = (uint32_t)st.exit_signal;
 	ret->utime_ns = st.utime_ticks * tick_ns;
 	ret->stime_ns = st.stime_ticks * tick_ns;
@@ -260,10 +261,10 @@ int dump_process_record(struct session *s, struct task *t, const struct parasite
 {
 	(void)s;
 	stasis__process__init(ret);
-	ret->pid = (uint32_t)t->pid;
-	ret->ppid = (uint32_t)t->ppid;
-	ret->pgid = (uint32_t)t->pgid;
-	ret->sid = (uint32_t)t->sid;
+	ret->pid = (uint32_t)t->vpid;
+	ret->ppid = (uint32_t)t->vppid;
+	ret->pgid = (uint32_t)t->vpgid;
+	ret->sid = (uint32_t)t->vsid;
 	ret->comm = t->comm;
 	ret->state = t->state == TASK_ZOMBIE	? STASIS__PROCESS_STATE__PROCESS_ZOMBIE
 		     : t->state == TASK_STOPPED ? STASIS__PROCESS_STATE__PROCESS_STOPPED

@@ -120,7 +120,7 @@ int dump_thread_record(struct session *s, struct thread *th,
 {
 	(void)s;
 	stasis__thread__init(ret);
-	ret->tid = (uint32_t)th->tid;
+	ret->tid = (uint32_t)th->vtid;
 	ret->sigmask = th->sigmask;
 	ret->rseq_ptr = th->rseq_ptr;
 	ret->rseq_len = th->rseq_len;

@@ -8,6 +8,7 @@
  */
 #include "dump/dump_priv.h"
 
+#include <linux/futex.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -27,6 +28,8 @@ static long real_nr(struct thread *th)
 
 	if (nr != SYS_restart_syscall)
 		return nr;
+	if (th->timed.is_valid && th->timed.behind_restart >= 0)
+		return th->timed.behind_restart;
 	if (task_read_mem(th->task, th->regs.u.rip - sizeof(code), code, sizeof(code), NULL) < 0)
 		return -1;
 	return arch_restarted_syscall(code, sizeof(code));
@@ -64,6 +67,15 @@ static bool sleep_left(struct thread *th, unsigned req_arg, unsigned rem_arg, ui
 	return true;
 }
 
+/* Without a time-out, or with an absolute one, the same call once more is the same wait. */
+static bool is_repeatable(const struct thread *th, long nr)
+{
+	if (nr == SYS_poll)
+		return (int)arch_syscall_arg(&th->regs, 2) < 0;
+	return nr == SYS_futex &&
+	       (arch_syscall_arg(&th->regs, 1) & FUTEX_CMD_MASK) != FUTEX_WAIT;
+}
+
 static bool time_left(struct thread *th, long nr, uint64_t *ret_ns)
 {
 	uint64_t total;
@@ -74,8 +86,6 @@ static bool time_left(struct thread *th, long nr, uint64_t *ret_ns)
 	case SYS_clock_nanosleep:
 		return sleep_left(th, 2, 3, ret_ns);
 	case SYS_poll:
-		if ((int)arch_syscall_arg(&th->regs, 2) < 0)
-			return false;
 		*ret_ns = minus_elapsed(th, (uint64_t)(int)arch_syscall_arg(&th->regs, 2) *
 						    NS_PER_MS);
 		return true;
@@ -98,9 +108,13 @@ void dump_timed_call(struct thread *th, Stasis__Thread *ret)
 	    arch_syscall_result(&th->regs) != -ERESTART_RESTARTBLOCK_NR)
 		return;
 	nr = real_nr(th);
-	if (nr < 0 || !time_left(th, nr, &left))
+	if (nr < 0)
 		return;
-	ret->has_remaining = true;
-	ret->remaining_ns = left;
-	ret->timed_nr = (uint32_t)nr;
+	if (is_repeatable(th, nr)) {
+		ret->timed_nr = (uint32_t)nr;
+	} else if (time_left(th, nr, &left)) {
+		ret->timed_nr = (uint32_t)nr;
+		ret->has_remaining = true;
+		ret->remaining_ns = left;
+	}
 }

@@ -11,7 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
-static const uint64_t WORTH_BYTES = 32 << 20; /* a shorter draft is not worth a thread */
+static const uint64_t WORTH_BYTES = 8 << 20; /* a shorter draft is not worth a thread */
 
 struct flusher {
 	int fd;

@@ -123,4 +123,15 @@ const void *image_record(struct image *img, enum image_tag tag, size_t nth,
 /* Check the digest of every segment, with that many threads. */
 int image_verify_data(const struct image *img, unsigned nr_threads, struct stasis_error *err);
 
+/* The same without long segments of memory: who loads these (before anything of the program runs)
+ * checks them as it goes, instead of having gigabytes read twice. */
+int image_verify_early(const struct image *img, unsigned nr_threads, struct stasis_error *err);
+bool image_is_late(const struct image_segment *seg);
+
+/* XXH3-64 of bytes that come in pieces. NULL: no memory. image_sum_end() frees it; NULL gives 0. */
+struct image_sum;
+struct image_sum *image_sum_start(void);
+void image_sum_add(struct image_sum *sum, const void *bytes, size_t len);
+uint64_t image_sum_end(struct image_sum *sum);
+
 #endif

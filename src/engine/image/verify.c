@@ -13,11 +13,13 @@
 
 enum {
 	BUFFER_BYTES = 1 << 17, /* stays in the processor's cache between pread() and digest */
+	LATE_BYTES = 4 << 20,	/* shorter ones are checked before anything is done */
 	MAX_VERIFY_THREADS = 16,
 };
 
 struct verify {
 	const struct image *img;
+	bool is_early;
 	atomic_size_t next;
 	atomic_size_t first_bad; /* index; nr_segments while all is well */
 	pthread_mutex_t lock;	 /* of err, and of changes of first_bad */
@@ -41,11 +43,40 @@ static int check_padding(const struct image *img, const struct image_segment *se
 							 "not zero behind its end") : 0;
 }
 
+/* The state of the library under a name of ours. */
+struct image_sum *image_sum_start(void)
+{
+	XXH3_state_t *state = XXH3_createState();
+
+	if (state)
+		(void)XXH3_64bits_reset(state); /* fails for NULL only, like the update */
+	return (struct image_sum *)(void *)state;
+}
+
+void image_sum_add(struct image_sum *sum, const void *bytes, size_t len)
+{
+	(void)XXH3_64bits_update((XXH3_state_t *)(void *)sum, bytes, len);
+}
+
+uint64_t image_sum_end(struct image_sum *sum)
+{
+	XXH3_state_t *state = (XXH3_state_t *)(void *)sum;
+	uint64_t digest = state ? XXH3_64bits_digest(state) : 0;
+
+	(void)XXH3_freeState(state);
+	return digest;
+}
+
+bool image_is_late(const struct image_segment *seg)
+{
+	return seg->type == IMAGE_SEG_LOAD && seg->filesz >= LATE_BYTES;
+}
+
 static int digest_file(const struct image *img, const struct image_segment *seg,
 		       unsigned char *buffer, uint64_t *ret, struct stasis_error *err)
 {
+	struct image_sum *sum;
 	uint64_t done = 0;
-	XXH3_state_t *state;
 
 	if (seg->filesz <= BUFFER_BYTES) {
 		if (io_pread_full(img->fd, buffer, seg->filesz, seg->offset, err) < 0)
@@ -53,31 +84,32 @@ static int digest_file(const struct image *img, const struct image_segment *seg,
 		*ret = image_digest(buffer, seg->filesz);
 		return 0;
 	}
-	state = XXH3_createState();
-	if (!state)
+	sum = image_sum_start();
+	if (!sum)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory");
-	(void)XXH3_64bits_reset(state); /* fails for NULL only, like the update */
 	while (done < seg->filesz) {
 		uint64_t left = seg->filesz - done;
 		size_t len = left < BUFFER_BYTES ? (size_t)left : BUFFER_BYTES;
 
 		if (io_pread_full(img->fd, buffer, len, seg->offset + done, err) < 0)
 			break;
-		(void)XXH3_64bits_update(state, buffer, len);
+		image_sum_add(sum, buffer, len);
 		done += len;
 	}
-	*ret = XXH3_64bits_digest(state);
-	(void)XXH3_freeState(state);
+	*ret = image_sum_end(sum);
 	return done == seg->filesz ? 0 : -1;
 }
 
-static int check_segment(const struct image *img, const struct image_segment *seg,
+static int check_segment(const struct verify *v, const struct image_segment *seg,
 			 unsigned char *buffer, struct stasis_error *err)
 {
+	const struct image *img = v->img;
 	uint64_t digest = 0;
 
 	if (seg->filesz == 0)
 		return 0;
+	if (v->is_early && image_is_late(seg))
+		return check_padding(img, seg, err);
 	if (digest_file(img, seg, buffer, &digest, err) < 0)
 		return -1;
 	if (digest != seg->digest)
@@ -118,15 +150,17 @@ static void verify_some(void *arg)
 			return;
 		if (!buffer)
 			(void)stasis_fail(&err, STASIS_E_NOMEM, "no memory");
-		else if (check_segment(v->img, &v->img->segments[i], buffer, &err) == 0)
+		else if (check_segment(v, &v->img->segments[i], buffer, &err) == 0)
 			continue;
 		verify_fail(v, i, &err);
 	}
 }
 
-int image_verify_data(const struct image *img, unsigned nr_threads, struct stasis_error *err)
+static int verify(const struct image *img, bool is_early, unsigned nr_threads,
+		  struct stasis_error *err)
 {
-	struct verify v = {.img = img, .first_bad = img->nr_segments, .err = err};
+	struct verify v = {.img = img, .is_early = is_early, .first_bad = img->nr_segments,
+			   .err = err};
 	unsigned nr = nr_threads < MAX_VERIFY_THREADS ? nr_threads : MAX_VERIFY_THREADS;
 
 	if (nr > img->nr_segments)
@@ -135,4 +169,14 @@ int image_verify_data(const struct image *img, unsigned nr_threads, struct stasi
 	image_run_parallel(nr, verify_some, &v);
 	(void)pthread_mutex_destroy(&v.lock);
 	return atomic_load(&v.first_bad) == img->nr_segments ? 0 : -1;
+}
+
+int image_verify_data(const struct image *img, unsigned nr_threads, struct stasis_error *err)
+{
+	return verify(img, false, nr_threads, err);
+}
+
+int image_verify_early(const struct image *img, unsigned nr_threads, struct stasis_error *err)
+{
+	return verify(img, true, nr_threads, err);
 }

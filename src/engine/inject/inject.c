@@ -184,6 +184,8 @@ static int write_area(struct inject *in, struct stasis_error *err)
 		.nr_threads = (uint32_t)in->t->nr_threads,
 		.has_fast_hash = arch_has_fast_hash(),
 		.socks = {-1, -1},
+		.moving = leader_of(in)->rseq_ptr,
+		.moving_len = leader_of(in)->rseq_ptr ? leader_of(in)->rseq_len : 0,
 	};
 
 	if (inject_write(in, 0, stasis_parasite_blob_start, stasis_parasite_blob_len, err) < 0)

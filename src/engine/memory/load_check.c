@@ -112,7 +112,8 @@ static int check_seg(struct load_proc *lp, const struct image_segment *seg, size
 	if (lv->nr_segs++ == 0)
 		lv->first_seg = lp->nr_segs;
 	lp->segs[lp->nr_segs++] =
-		(struct load_seg){ seg->vaddr, seg->filesz, seg->offset, *vma };
+		(struct load_seg){ seg->vaddr, seg->filesz, seg->offset, *vma,
+				   image_is_late(seg), seg->digest };
 	return 0;
 }
 

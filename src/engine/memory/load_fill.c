@@ -3,7 +3,8 @@
  * Stored pages into staged memory. What costs time is not the copy but the allocation of pages
  * (1.3 us for each of 4 KiB), so whole blocks of 2 MiB become huge pages before they are filled:
  * by MADV_COLLAPSE, which unlike MADV_HUGEPAGE leaves no flag on the mapping. Runs that follow each
- * other in the file are read by one call, and large amounts by two threads.
+ * other in the file are read by one call, and large amounts by two threads. The checksum of a long run
+ * is taken here, piece by piece, while its bytes are in the processor's cache.
  */
 #include "memory/load_priv.h"
 
@@ -25,11 +26,12 @@
 #endif
 
 #define PIECE	     (4ull << 20)
+#define CACHED	     (512ull << 10) /* read, then hashed */
 #define MAX_IOV	     256u
 #define POPULATE_MIN (32u << 10) /* bytes from which one call is cheaper than faults */
 #define TWO_THREADS  (32ull << 20) /* bytes from which a second thread pays */
 
-/* One unit of work: nr runs, or len bytes of one, from `from` on. */
+/* One unit of work: nr runs, or len bytes of one, from `from` on; a late run is one as a whole. */
 struct chunk {
 	size_t first, nr;
 	uint64_t from, len;
@@ -42,7 +44,7 @@ struct filler {
 	struct chunk *chunks;
 	uint64_t total;
 	atomic_size_t next;
-	atomic_int error; /* errno of the first failure; EIO with is_short: the file ended */
+	atomic_int error; /* errno of the first failure; ENODATA: the file ended, EBADMSG: checksum */
 };
 
 static void filler_done(struct filler *f)
@@ -89,13 +91,18 @@ static int make_chunks(struct filler *f, struct stasis_error *err)
 
 	for (size_t i = 0; i < nr; i = end) {
 		end = i + 1;
+		if (s[i].is_late) {
+			if (add_chunk(f, i, 1, 0, s[i].len, err) < 0)
+				return -1;
+			continue;
+		}
 		if (s[i].len > PIECE) {
 			if (add_long(f, i, err) < 0)
 				return -1;
 			continue;
 		}
 		for (len = s[i].len; end < nr && end - i < MAX_IOV && len + s[end].len <= PIECE &&
-				     continues(&s[end - 1], &s[end]);
+				     !s[end].is_late && continues(&s[end - 1], &s[end]);
 		     end++)
 			len += s[end].len;
 		if (add_chunk(f, i, end - i, 0, len, err) < 0)
@@ -134,6 +141,14 @@ static bool may_huge(const struct filler *f, const struct load_seg *s)
 	       !(v->flags & VMA_F_NOHUGEPAGE);
 }
 
+static void make_pages(const struct filler *f, const struct load_seg *s, uint64_t at, uint64_t len)
+{
+	if (may_huge(f, s))
+		make_huge(at, len);
+	else
+		make_small(at, at + len);
+}
+
 /* preadv() until all is there; 0 or an errno. */
 static int read_all(int fd, struct iovec *iov, size_t nr, uint64_t offset)
 {
@@ -158,19 +173,57 @@ static int read_all(int fd, struct iovec *iov, size_t nr, uint64_t offset)
 	return 0;
 }
 
+/* [from, from + len) of a run, PIECE at most. */
+static int fill_hashed(struct filler *f, const struct load_seg *s, uint64_t from, uint64_t len,
+		       struct image_sum *sum)
+{
+	uint64_t at = load_staging(f->m, s->addr) + from;
+	int e;
+
+	make_pages(f, s, at, len);
+	for (uint64_t done = 0; done < len; done += CACHED) {
+		uint64_t now = len - done < CACHED ? len - done : CACHED;
+		struct iovec iov = { (void *)(uintptr_t)(at + done), now };
+
+		e = read_all(image_fd(f->lp->p->image), &iov, 1, s->offset + from + done);
+		if (e)
+			return e;
+		image_sum_add(sum, (void *)(uintptr_t)(at + done), now);
+	}
+	return 0;
+}
+
+static int fill_late(struct filler *f, const struct load_seg *s)
+{
+	struct image_sum *sum = image_sum_start();
+	uint64_t len;
+	int e = 0;
+
+	if (!sum)
+		return ENOMEM;
+	for (uint64_t from = 0; from < s->len && !e; from += len) {
+		len = PIECE - (s->addr + from) % PIECE;
+		if (len > s->len - from)
+			len = s->len - from;
+		e = fill_hashed(f, s, from, len, sum);
+	}
+	if (image_sum_end(sum) != s->digest && !e)
+		e = EBADMSG;
+	return e;
+}
+
 static int fill_chunk(struct filler *f, const struct chunk *c)
 {
 	const struct load_seg *s = &f->lp->segs[c->first];
 	struct iovec iov[MAX_IOV];
 	uint64_t at, len;
 
+	if (s->is_late)
+		return fill_late(f, s);
 	for (size_t i = 0; i < c->nr; i++) {
 		at = load_staging(f->m, s[i].addr) + c->from;
 		len = c->nr == 1 ? c->len : s[i].len;
-		if (may_huge(f, &s[i]))
-			make_huge(at, len);
-		else
-			make_small(at, at + len);
+		make_pages(f, &s[i], at, len);
 		iov[i].iov_base = (void *)(uintptr_t)at;
 		iov[i].iov_len = len;
 	}
@@ -223,6 +276,9 @@ int load_fill(struct mem_load *m, const struct load_proc *lp, struct stasis_erro
 	errno = atomic_load(&f.error);
 	if (errno == ENODATA)
 		return stasis_fail(err, STASIS_E_CORRUPT, "image '%s' is cut off",
+				   image_name(lp->p->image));
+	if (errno == EBADMSG)
+		return stasis_fail(err, STASIS_E_CORRUPT, "image '%s': stored pages: checksum mismatch",
 				   image_name(lp->p->image));
 	if (errno)
 		return stasis_fail_errno(err, STASIS_E_IO, "read pages from image '%s'",

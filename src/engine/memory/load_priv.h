@@ -16,6 +16,8 @@
 struct load_seg {
 	uint64_t addr, len, offset;
 	size_t vma;
+	bool is_late; /* its digest is checked when it is loaded */
+	uint64_t digest;
 };
 
 struct load_vma {

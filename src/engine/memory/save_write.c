@@ -165,7 +165,7 @@ static int put_object_record(struct mem_save *m, struct save_object *o, struct i
 
 	rec.id = o->id;
 	rec.type = o->type;
-	rec.holder = (uint32_t)m->tasks[o->holder].t->pid;
+	rec.holder = (uint32_t)m->tasks[o->holder].t->vpid;
 	rec.size = o->size;
 	rec.file = &o->file;
 	rec.seals = o->seals;

@@ -38,6 +38,7 @@ struct wire_area {
 	uint32_t is_over;    /* futex: the engine died, go home; by the parasite */
 	int32_t open_error;  /* of socketpair; by the parasite */
 	struct parasite_task task; /* result of WIRE_OP_TASK */
+	uint64_t moving, moving_len; /* the leader's rseq area: the kernel writes there meanwhile */
 };
 
 struct wire_thread {

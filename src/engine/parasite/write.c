@@ -2,11 +2,13 @@
 /*
  * Writes runs of the process's own memory into a file: the shortest way there is, one copy from the
  * page into the page cache. Each chunk is written first and hashed second: the write tells (EFAULT)
- * when memory cannot be read, and leaves it in the cache for the checksum.
+ * when memory cannot be read, and leaves it in the cache for the checksum. Our own rseq area goes by way
+ * of a copy: whenever we come back to user mode on another processor the kernel notes that there, and
+ * what is written and what is hashed would differ.
  */
 #include "parasite/parasite_priv.h"
 
-enum { CHUNK_BYTES = 256 << 10 };
+enum { CHUNK_BYTES = 256 << 10, MOVING_BYTES = 64 };
 
 static long write_all(int fd, uint64_t addr, uint64_t len, uint64_t offset, uint64_t *written)
 {
@@ -27,6 +29,61 @@ static long write_all(int fd, uint64_t addr, uint64_t len, uint64_t offset, uint
 	return 0;
 }
 
+struct iovec_here {
+	uint64_t base, len;
+};
+
+/* process_vm_readv() of ourselves: a copy that tells (EFAULT) when memory cannot be read. */
+static long copy_of(uint64_t addr, uint8_t *to, uint64_t len)
+{
+	const struct iovec_here local = {(uint64_t)to, len}, remote = {addr, len};
+	long r = raw_syscall(__NR_process_vm_readv, (uint64_t)SYS0(getpid), (uint64_t)&local, 1,
+			     (uint64_t)&remote, 1, 0);
+
+	if (r < 0)
+		return r;
+	return (uint64_t)r == len ? 0 : -EFAULT_NR;
+}
+
+/* How much of [addr, addr + len) to write next, and whether it moves: at most a chunk of one kind. */
+static uint64_t next_piece(const struct wire_area *a, uint64_t addr, uint64_t len, bool *ret_moves)
+{
+	uint64_t before = a->moving - addr, into = addr - a->moving;
+
+	*ret_moves = into < a->moving_len;
+	if (*ret_moves) {
+		if (len > a->moving_len - into)
+			len = a->moving_len - into;
+		return len < MOVING_BYTES ? len : MOVING_BYTES;
+	}
+	if (a->moving_len && before < len)
+		len = before;
+	return len < CHUNK_BYTES ? len : CHUNK_BYTES;
+}
+
+static long write_moving(int fd, struct wire_run *run, uint64_t done, uint64_t len,
+			 struct hash_state *st, const struct hash_ops *ops)
+{
+	uint8_t copy[MOVING_BYTES];
+	long r = copy_of(run->addr + done, copy, len);
+
+	if (r == 0)
+		r = write_all(fd, (uint64_t)copy, len, run->offset + done, &run->written);
+	if (r == 0)
+		ops->update(st, copy, len);
+	return r;
+}
+
+static long write_standing(struct wire_area *a, int fd, struct wire_run *run, uint64_t done,
+			   uint64_t len, struct hash_state *st, const struct hash_ops *ops)
+{
+	long r = write_all(fd, run->addr + done, len, run->offset + done, &run->written);
+
+	if (r < 0)
+		return r;
+	return hash_update_guarded(a, st, (const void *)(run->addr + done), len, ops->update);
+}
+
 static long write_run(struct wire_area *a, int fd, struct wire_run *run, const struct hash_ops *ops)
 {
 	struct hash_state st;
@@ -34,12 +91,11 @@ static long write_run(struct wire_area *a, int fd, struct wire_run *run, const s
 
 	ops->reset(&st);
 	while (done < run->len) {
-		uint64_t len = run->len - done < CHUNK_BYTES ? run->len - done : CHUNK_BYTES;
-		long r = write_all(fd, run->addr + done, len, run->offset + done, &run->written);
+		bool moves;
+		uint64_t len = next_piece(a, run->addr + done, run->len - done, &moves);
+		long r = moves ? write_moving(fd, run, done, len, &st, ops)
+			       : write_standing(a, fd, run, done, len, &st, ops);
 
-		if (r == 0)
-			r = hash_update_guarded(a, &st, (const void *)(run->addr + done), len,
-						ops->update);
 		if (r < 0)
 			return r;
 		done += len;

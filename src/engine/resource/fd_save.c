@@ -139,7 +139,7 @@ static void save_owner(const struct fd_probe *p, Stasis__Description *rec)
 		return;
 	if (fcntl(p->local_fd, F_GETOWN_EX, &owner) == 0 && owner.pid > 0) {
 		rec->owner_type = (uint32_t)owner.type;
-		rec->owner_pid = owner.pid;
+		rec->owner_pid = tree_vpid_of(p->task->tree, owner.pid);
 	}
 	sig = fcntl(p->local_fd, F_GETSIG);
 	if (sig > 0)

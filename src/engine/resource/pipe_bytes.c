@@ -261,7 +261,7 @@ int pipe_object_save(struct fd_save *c, const struct fd_probe *p, uint64_t *ret_
 	stasis__object__init(&o->rec);
 	o->rec.id = c->objects.fresh(c->objects.arg);
 	o->rec.type = STASIS__OBJECT_TYPE__OBJECT_PIPE;
-	o->rec.holder = o->holder ? (uint32_t)o->holder->pid : 0;
+	o->rec.holder = o->holder ? (uint32_t)o->holder->vpid : 0;
 	o->rec.size = (uint64_t)size;
 	if (name_pipe(c, o, p) < 0)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a pipe");

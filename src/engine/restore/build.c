@@ -159,6 +159,7 @@ int build_tree(struct restore *r, struct stasis_error *err)
 	plan_foreground(r);
 	if (open_shared(r, err) < 0)
 		return -1;
+	r->shared->control.nr_threads = (uint32_t)r->nr_threads;
 	if (birth_create_root(r, err) < 0 || await_ready(r, err) < 0 || hand_over_stop(r, err) < 0)
 		return -1;
 	/* the last thing that can fail; from here on the tree is on its own */

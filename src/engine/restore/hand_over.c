@@ -94,7 +94,8 @@ static int read_thread_state(struct restore *r, struct restore_proc *p, size_t k
 }
 
 /* A thread that slept with a time-out: it goes on sleeping by the kernel's restart block, or, when the
- * time ran out meanwhile, returns from the call. Without a restart block the call is interrupted. */
+ * time ran out meanwhile, returns from the call. A wait without an end, or until a point in time, is
+ * simply begun again. What is left, a call nobody could name, is interrupted. */
 static int fix_timed_call(struct restore *r, struct restore_proc *p, size_t k,
 			  struct arch_regs *regs, struct stasis_error *err)
 {
@@ -105,7 +106,9 @@ static int fix_timed_call(struct restore *r, struct restore_proc *p, size_t k,
 		return 0;
 	if (read_thread_state(r, p, k, &state, err) < 0)
 		return -1;
-	if (state.timed_nr < 0)
+	if (state.timed_nr < 0 && p->threads[k]->timed_nr)
+		arch_repeat_syscall(regs, p->threads[k]->timed_nr);
+	else if (state.timed_nr < 0)
 		arch_finish_syscall(regs, -EINTR);
 	else if (state.is_timed_done)
 		arch_finish_syscall(regs, (long)state.timed_result);

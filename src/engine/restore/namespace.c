@@ -119,7 +119,6 @@ void namespace_serve(struct restore *r)
 	pid_t root = (pid_t)r->procs[0].process->pid, pid;
 	int status, report_fd;
 
-	(void)prctl(PR_SET_PDEATHSIG, 0);
 	(void)signal(SIGPIPE, SIG_IGN);
 	/* nothing of the restart is needed any more, least of all its descriptors */
 	report_fd = dup2(r->status_fd, 0);

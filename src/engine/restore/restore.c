@@ -57,6 +57,8 @@ static void __attribute__((__noreturn__)) builder_main(struct restore *r)
 		fd_load_free(r->fds); /* puts files back that it changed */
 		_exit(1);
 	}
+	/* the caller may end at once when it knows */
+	(void)prctl(PR_SET_PDEATHSIG, 0);
 	__atomic_store_n(&r->shared->outcome, RESTORE_DONE, __ATOMIC_SEQ_CST);
 	shared_wake(&r->shared->outcome);
 	if (r->is_namespace)

@@ -50,6 +50,8 @@ struct restorer_control {
 	int32_t failure_errno;
 	int32_t failure_tid;
 	uint32_t never; /* futex nobody wakes: finished threads wait here for the builder */
+	uint32_t nr_threads; /* `ready` at the end; by the builder, before there is any process */
+	uint32_t reserved;
 	uint64_t failure_info;
 };
 

@@ -157,8 +157,9 @@ void restorer_thread_main(void *thread)
 		SYS5(prctl, PR_SET_DUMPABLE, a->dumpable == 1, 0, 0, 0);
 	queue_signals(t);
 	SYS5(prctl, PR_SET_PDEATHSIG, t->pdeath_signal, 0, 0, 0);
-	__atomic_fetch_add(&c->ready, 1, __ATOMIC_SEQ_CST);
-	SYS3(futex, &c->ready, FUTEX_WAKE, WAKE_ALL);
+	/* the builder waits for the last one */
+	if (__atomic_add_fetch(&c->ready, 1, __ATOMIC_SEQ_CST) >= c->nr_threads)
+		SYS3(futex, &c->ready, FUTEX_WAKE, WAKE_ALL);
 	sleep_in_timed_call(t);
 	for (;;)
 		SYS4(futex, &c->never, FUTEX_WAIT, 0, 0);

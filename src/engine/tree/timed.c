@@ -173,6 +173,33 @@ static bool learn_clock(struct stopper *st)
 	return true;
 }
 
+/*
+ * restart_syscall() continues one of three sleeps; where the thread sleeps in the kernel tells which
+ * (/proc/TID/wchan). The two kinds of nanosleep differ in what is in the first argument: a small
+ * number is a clock.
+ */
+static long call_behind_restart(struct task *t, pid_t tid, const struct call *call)
+{
+	enum { MAX_CLOCK_ID = 4096 };
+	scoped_free char *wchan = NULL;
+	char name[48];
+	size_t len;
+
+	(void)snprintf(name, sizeof(name), "task/%d/wchan", tid);
+	if (call->nr != SYS_restart_syscall ||
+	    io_read_file_at(t->procfd, name, SMALL_FILE_BYTES, &wchan, &len, NULL) < 0)
+		return -1;
+	if (strstr(wchan, "nanosleep"))
+		return call->arg[0] < MAX_CLOCK_ID ? SYS_clock_nanosleep : SYS_nanosleep;
+	if (strstr(wchan, "futex"))
+		return SYS_futex;
+#ifdef SYS_poll
+	if (strstr(wchan, "poll"))
+		return SYS_poll;
+#endif
+	return -1;
+}
+
 void timed_call_measure(struct stopper *st, struct task *t, pid_t tid, struct timed_call *ret)
 {
 	scoped_free char *text = NULL;
@@ -195,6 +222,7 @@ void timed_call_measure(struct stopper *st, struct task *t, pid_t tid, struct ti
 	ret->is_valid = true;
 	ret->elapsed_ns = elapsed > 0 ? (uint64_t)elapsed : 0;
 	ret->nr_switches = info.nr_switches;
+	ret->behind_restart = call_behind_restart(t, tid, &call);
 	ret->nr = call.nr;
 	memcpy(ret->args, call.arg, sizeof(ret->args));
 }

@@ -19,6 +19,7 @@ struct timed_call {
 	bool is_valid;
 	uint64_t elapsed_ns; /* how long the thread had slept in it when it was stopped */
 	uint64_t nr_switches; /* how often it had gone to sleep by then: see tree/timed.c */
+	long behind_restart;  /* in restart_syscall(2): the call that goes on, -1 when unknown */
 	long nr;	      /* the call it was in, and its arguments: also private to timed.c */
 	uint64_t args[6];
 };
@@ -27,6 +28,7 @@ struct timed_call {
 struct thread {
 	struct task *task;
 	pid_t tid;
+	pid_t vtid; /* as the thread itself sees it */
 	struct arch_regs regs;	/* as found at the stop, never changed afterwards (rseq fix-up aside) */
 	void *xstate;		/* NT_X86_XSTATE area */
 	size_t xstate_len;
@@ -45,6 +47,8 @@ struct task {
 	struct task *parent; /* NULL for the root */
 	size_t index;	     /* position in tree->tasks */
 	pid_t pid, ppid, pgid, sid;
+	/* the same as the process itself sees them, in its pid namespace: see tree_read_ids() */
+	pid_t vpid, vppid, vpgid, vsid;
 	char comm[17];
 	enum task_state state;
 	int exit_status; /* zombie: wait status */
@@ -77,6 +81,14 @@ struct tree {
  */
 int tree_stop(struct session *s, pid_t root, bool recursive, const pid_t *skip, size_t nr_skip,
 	      unsigned timeout_ms, struct tree **ret, struct stasis_error *err);
+
+/* Fill vpid and the like of every task and thread. A tree that spreads over several pid namespaces is
+ * UNSUPPORTED. */
+int tree_read_ids(struct tree *t, struct stasis_error *err);
+
+/* The id by which the tree's processes know a process or thread of ours; 0 when it is not in the tree
+ * and they are in another pid namespace. */
+pid_t tree_vpid_of(const struct tree *t, pid_t id);
 
 /* What the processes shall do next. */
 struct tree_after {

@@ -33,3 +33,9 @@ void arch_finish_syscall(struct arch_regs *r, long result)
 	r->u.rax = (unsigned long long)result;
 	r->u.orig_rax = (unsigned long long)-1;
 }
+
+void arch_repeat_syscall(struct arch_regs *r, long nr)
+{
+	r->u.orig_rax = (unsigned long long)nr;
+	arch_rewind_syscall(r);
+}
