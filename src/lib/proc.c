@@ -90,6 +90,7 @@ int proc_read_stat(int procfd, const char *name, struct proc_stat *ret, struct s
 	ret->end_code = f[27];
 	ret->start_stack = f[28];
 	ret->exit_signal = (int)f[38];
+	ret->processor = (int)f[39];
 	ret->start_data = f[45];
 	ret->end_data = f[46];
 	ret->start_brk = f[47];

@@ -26,6 +26,7 @@ struct proc_stat {
 	uint64_t start_code, end_code, start_stack;
 	uint64_t start_data, end_data, start_brk, arg_start, arg_end, env_start, env_end;
 	int exit_signal;
+	int processor; /* it ran on last */
 	int exit_code; /* wait status */
 };
 

@@ -69,15 +69,17 @@ cycle() {
 		wait_for '! [ -e /proc/$p ]' 10 || return 1
 	done
 	[ "$(find "$dir" -type f | wc -l)" = 50 ] || { ls -la "$dir"; return 1; }
+	rm -f restart.out
 	(
 		exec 3>&-
 		exec timeout --foreground -k 5 300 restart -v "$dir/root" </dev/null >restart.out 2>&1
 	) &
 	parent=$!
 	# -v says when the last process has been let go
-	wait_for 'grep -q ": restarted 50 .* root pid " restart.out || ! kill -0 $parent 2>/dev/null' 30
+	wait_for 'grep -qs ": restarted 50 .* root pid " restart.out || ! kill -0 $parent 2>/dev/null' 30
 	if ! grep -q ': restarted 50 ' restart.out || has_complained; then
 		grep '^restart: ' restart.out
+		kill -0 "$parent" || wait "$parent" || echo "restart ended with status $?"
 		return 1
 	fi
 	forest_runs && ! subject_complain_early && rm -r "$dir"
@@ -87,11 +89,20 @@ has_complained() {
 	grep -q '^restart: warning' restart.out
 }
 
-# Nobody is traced any more.
+# All are there, and nobody is traced any more.
 forest_runs() {
-	# shellcheck disable=SC2046 # a list
-	[ "$(grep -h '^TracerPid:' $(subject_pids | sed 's|.*|/proc/&/status|') 2>/dev/null | sort | uniq -c |
-		tr -s ' \t' ' ')" = ' 50 TracerPid: 0' ]
+	local p traced all=0
+	for p in $(subject_pids); do
+		all=$((all + 1))
+		traced=$(sed -n 's/^TracerPid:[[:space:]]*//p' "/proc/$p/status")
+		[ "$traced" = 0 ] || {
+			echo "process $p is traced by $traced"
+			return 1
+		}
+	done
+	[ "$all" = 50 ] && return
+	echo "there are $all processes"
+	return 1
 }
 
 run_cycles() {

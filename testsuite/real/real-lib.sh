@@ -133,13 +133,14 @@ real_chkpnt_kill() { # GENERATION PARENT
 
 # Restart in the background: sets real_restart.
 real_restart_from() { # GENERATION
+	rm -f restart.out
 	(
 		real_close_inherited
 		exec timeout --foreground -k 5 $((real_limit * 2)) restart -v "$real_images/$1/root" </dev/null
 	) >restart.out 2>&1 &
 	real_restart=$!
 	# -v says when the last process has been let go
-	wait_for 'grep -q ": restarted .* root pid " restart.out || ! kill -0 $real_restart 2>/dev/null' 30 ||
+	wait_for 'grep -qs ": restarted .* root pid " restart.out || ! kill -0 $real_restart 2>/dev/null' 30 ||
 		real_complain "generation $1: nothing was restarted" || return
 }
 

@@ -14,6 +14,7 @@
 enum {
 	BUFFER_BYTES = 1 << 17, /* stays in the processor's cache between pread() and digest */
 	LATE_BYTES = 4 << 20,	/* shorter ones are checked before anything is done */
+	PARALLEL_BYTES = 4 << 20, /* below it starting a thread takes longer than it saves */
 	MAX_VERIFY_THREADS = 16,
 };
 
@@ -165,6 +166,8 @@ static int verify(const struct image *img, bool is_early, unsigned nr_threads,
 
 	if (nr > img->nr_segments)
 		nr = (unsigned)img->nr_segments;
+	if (img->trailer.notes_off < PARALLEL_BYTES) /* the end of the segments */
+		nr = 1;
 	(void)pthread_mutex_init(&v.lock, NULL);
 	image_run_parallel(nr, verify_some, &v);
 	(void)pthread_mutex_destroy(&v.lock);

@@ -10,6 +10,8 @@ struct newborn {
 	bool must_go; /* it is to be detached as soon as it has stopped */
 };
 
+enum { TREE_MAX_CPUS = 1024 };
+
 /* A tree while it is being stopped. */
 struct stopper {
 	struct tree *tree;
@@ -18,8 +20,10 @@ struct stopper {
 	size_t nr_skip;
 	unsigned timeout_ms;
 	bool is_recursive;
-	bool is_clock_known;	/* timed.c */
-	int64_t rq_clock_offset_ns;
+	struct rq_clock {	/* timed.c: of each processor, as far as asked for */
+		bool is_known, is_unknowable;
+		int64_t offset_ns;
+	} rq_clocks[TREE_MAX_CPUS];
 	struct newborn *newborns; /* attached to us at birth */
 	size_t nr_newborns;
 };
