@@ -2,14 +2,13 @@
 /*
  * The bench's watch. One number or a few per call, on stdout; times are microseconds.
  *
- *   measure run [-r DIR] COMMAND...  time from fork to exit, largest memory of it and of its waited-for
- *                                    children (KiB), exit status, and with -r the time until the
- *                                    program behind it has written DIR/ran (0 without -r)
- *   measure copy [-f] FROM TO        a plain copy of a file by one thread, 1 MiB at a time, to a fresh
- *                                    file; -f: with fsync. An older TO is deleted before the clock runs
- *   measure fill FILE MIB            make a file of random bytes
- *   measure durable DIR              make a file of 4 KiB, fsync, rename, fsync the folder
- *   measure supervise COMMAND...     run it, and reap all orphans below it
+ *   measure run [-r DIR] COMMAND...  time from fork to exit, largest memory of it and of its
+ * waited-for children (KiB), exit status, and with -r the time until the program behind it has
+ * written DIR/ran (0 without -r) measure copy [-f] FROM TO        a plain copy of a file by one
+ * thread, 1 MiB at a time, to a fresh file; -f: with fsync. An older TO is deleted before the clock
+ * runs measure fill FILE MIB            make a file of random bytes measure durable DIR make a file
+ * of 4 KiB, fsync, rename, fsync the folder measure supervise COMMAND...     run it, and reap all
+ * orphans below it
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -206,7 +205,8 @@ static int supervise(char **argv)
 	if (pid < 0)
 		die("fork");
 	(void)signal(SIGINT, SIG_IGN); /* the command hears it too, and decides */
-	while ((got = waitpid(-1, &status, 0)) != pid || !(WIFEXITED(status) || WIFSIGNALED(status)))
+	while ((got = waitpid(-1, &status, 0)) != pid ||
+	       !(WIFEXITED(status) || WIFSIGNALED(status)))
 		if (got < 0 && errno != EINTR)
 			die("wait");
 	own = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -218,7 +218,8 @@ static const struct {
 	int nr_arguments; /* at least */
 	int (*fn)(char **argv);
 } commands[] = {
-	{"run", 1, run}, {"copy", 2, copy}, {"fill", 2, fill}, {"durable", 1, durable}, {"supervise", 1, supervise},
+	{"run", 1, run},	 {"copy", 2, copy},	      {"fill", 2, fill},
+	{"durable", 1, durable}, {"supervise", 1, supervise},
 };
 
 int main(int argc, char **argv)

@@ -33,9 +33,9 @@ enum {
 	HUGE = 2 << 20,
 	MIB = 1 << 20,
 	POLL_NS = 200000,
-	MAP_PAGES = 4,		   /* length of each of many mappings, of which one page is touched */
-	THREAD_STACK = 64 << 10,   /* bytes */
-	FANOUT = 10,		   /* children of each inner process of a tree */
+	MAP_PAGES = 4,		 /* length of each of many mappings, of which one page is touched */
+	THREAD_STACK = 64 << 10, /* bytes */
+	FANOUT = 10,		 /* children of each inner process of a tree */
 	SPARE_FDS = 64,
 	FD_KINDS = 4,
 };
@@ -377,7 +377,7 @@ int main(int argc, char **argv)
 	dirfd_ = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dirfd_ < 0)
 		die("'%s'", argv[1]);
-	(void)setsid();			      /* fails for a group's leader, which is as good */
+	(void)setsid();			     /* fails for a group's leader, which is as good */
 	(void)prctl(PR_SET_TIMERSLACK, 1ul); /* naps as short as they say */
 	is_ok = build(argv[2], strtoul(argv[3], NULL, 10));
 	put("ready", "ready\n");

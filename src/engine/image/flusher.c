@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Starts the disk's work on a long draft while it is still being written: a thread that asks for
- * write-back of what is there already. Without it the disk would be idle first and the caller later.
- * Only a head start: what goes wrong shows at the fsync() of the commit.
+ * write-back of what is there already. Without it the disk would be idle first and the caller
+ * later. Only a head start: what goes wrong shows at the fsync() of the commit.
  */
 #include "image/image_priv.h"
 

@@ -3,8 +3,8 @@
  * Stored pages into staged memory. What costs time is not the copy but the allocation of pages
  * (1.3 us for each of 4 KiB), so whole blocks of 2 MiB become huge pages before they are filled:
  * by MADV_COLLAPSE, which unlike MADV_HUGEPAGE leaves no flag on the mapping. Runs that follow each
- * other in the file are read by one call, and large amounts by two threads. The checksum of a long run
- * is taken here, piece by piece, while its bytes are in the processor's cache.
+ * other in the file are read by one call, and large amounts by two threads. The checksum of a long
+ * run is taken here, piece by piece, while its bytes are in the processor's cache.
  */
 #include "memory/load_priv.h"
 
@@ -44,7 +44,7 @@ struct filler {
 	struct chunk *chunks;
 	uint64_t total;
 	atomic_size_t next;
-	atomic_int error; /* errno of the first failure; ENODATA: the file ended, EBADMSG: checksum */
+	atomic_int error; /* errno of the first failure; ENODATA: cut off, EBADMSG: checksum */
 };
 
 static void filler_done(struct filler *f)
@@ -278,7 +278,8 @@ int load_fill(struct mem_load *m, const struct load_proc *lp, struct stasis_erro
 		return stasis_fail(err, STASIS_E_CORRUPT, "image '%s' is cut off",
 				   image_name(lp->p->image));
 	if (errno == EBADMSG)
-		return stasis_fail(err, STASIS_E_CORRUPT, "image '%s': stored pages: checksum mismatch",
+		return stasis_fail(err, STASIS_E_CORRUPT,
+				   "image '%s': stored pages: checksum mismatch",
 				   image_name(lp->p->image));
 	if (errno)
 		return stasis_fail_errno(err, STASIS_E_IO, "read pages from image '%s'",

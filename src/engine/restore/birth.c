@@ -103,6 +103,7 @@ static void choose_group_helpers(struct restore *r)
 		struct restore_proc *p = &r->procs[i];
 		bool is_first = true;
 
+		p->owns_group_helper = false; /* a second try plans anew */
 		if (find_pid(r, p->process->pgid))
 			continue;
 		if (r->inherits_group && p->process->pgid == r->procs[0].process->pgid)

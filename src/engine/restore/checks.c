@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DEFAULT_PID_RETRY_S = 10, VERIFY_THREADS = 2 };
+enum { QUICK_TRIES = 20, QUICK_TRY_NS = 10000000, DEFAULT_PID_RETRY_S = 10, VERIFY_THREADS = 2 };
 
 static int compare_ids(const void *a, const void *b)
 {
@@ -172,17 +172,21 @@ static int32_t first_busy(const int32_t *ids, size_t nr)
 int restore_wait_for_pids(struct restore *r, struct stasis_error *err)
 {
 	unsigned tries = r->opts->pid_retry_s ? r->opts->pid_retry_s : DEFAULT_PID_RETRY_S;
-	const struct timespec second = {.tv_sec = 1};
+	const struct timespec second = {.tv_sec = 1}, moment = {.tv_nsec = QUICK_TRY_NS};
 	size_t nr;
 	scoped_free int32_t *ids = all_ids(r, &nr, err);
 	int32_t busy;
 
 	if (!ids)
 		return -1;
-	for (unsigned i = 0; (busy = first_busy(ids, nr)) && i < tries && !r->s->is_forced; i++) {
+	/* the process that was killed a moment ago may be just going */
+	for (unsigned i = 0; (busy = first_busy(ids, nr)) && i < QUICK_TRIES; i++)
+		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+	for (unsigned i = 0; busy && i < tries && !r->s->is_forced; i++) {
 		if (i == 0)
 			s_warn(r->s, "pid %d is in use, waiting for it", busy);
 		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &second, NULL);
+		busy = first_busy(ids, nr);
 	}
 	if (!busy)
 		return 0;

@@ -10,7 +10,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { POLL_NS = 200000000, WAKE_ALL = 0x7fffffff };
+enum {
+	POLL_NS = 200000000,
+	WAKE_ALL = 0x7fffffff,
+	WRITE_POLL_NS = 1000000,
+	MAX_WRITE_POLLS = 1000,
+};
 
 int shared_create(struct restore *r, struct stasis_error *err)
 {
@@ -98,8 +103,14 @@ static const char *step_words(uint32_t step)
 
 int shared_error(struct restore *r, struct stasis_error *err)
 {
+	const struct timespec poll = {.tv_nsec = WRITE_POLL_NS};
 	const struct restorer_control *c = &r->shared->control;
 
+	/* somebody is just writing it; a writer that was killed would never get done */
+	for (int i = 0; i < MAX_WRITE_POLLS &&
+			__atomic_load_n(&r->shared->error_state, __ATOMIC_SEQ_CST) == 1;
+	     i++)
+		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &poll, NULL);
 	if (__atomic_load_n(&r->shared->error_state, __ATOMIC_SEQ_CST) == 2) {
 		if (err)
 			*err = r->shared->error;

@@ -218,14 +218,26 @@ static int last_cpu(struct task *t, pid_t tid)
 	return proc_read_stat(t->procfd, name, &st, NULL) < 0 ? -1 : st.processor;
 }
 
+/* nanosleep(request, rest) or clock_nanosleep(clock, flags, request, rest); -1: looks like neither. */
+static long which_nanosleep(const struct call *c)
+{
+	enum { LOWEST_ADDRESS = 4096 };
+	bool is_address[3];
+
+	for (unsigned i = 0; i < 3; i++)
+		is_address[i] = c->arg[i] >= LOWEST_ADDRESS;
+	if (!is_address[0] && is_address[2])
+		return SYS_clock_nanosleep;
+	return is_address[0] && (is_address[1] || !c->arg[1]) ? SYS_nanosleep : -1;
+}
+
 /*
- * restart_syscall() continues one of three sleeps; where the thread sleeps in the kernel tells which
- * (/proc/TID/wchan). The two kinds of nanosleep differ in what is in the first argument: a small
- * number is a clock.
+ * restart_syscall() continues one of three sleeps; where the thread sleeps in the kernel
+ * (/proc/TID/wchan) tells which. A nanosleep shows under its name or, after a tail call, as the entry
+ * code's function.
  */
 static long call_behind_restart(struct task *t, pid_t tid, const struct call *call)
 {
-	enum { MAX_CLOCK_ID = 4096 };
 	scoped_free char *wchan = NULL;
 	char name[48];
 	size_t len;
@@ -234,15 +246,13 @@ static long call_behind_restart(struct task *t, pid_t tid, const struct call *ca
 	if (call->nr != SYS_restart_syscall ||
 	    io_read_file_at(t->procfd, name, SMALL_FILE_BYTES, &wchan, &len, NULL) < 0)
 		return -1;
-	if (strstr(wchan, "nanosleep"))
-		return call->arg[0] < MAX_CLOCK_ID ? SYS_clock_nanosleep : SYS_nanosleep;
 	if (strstr(wchan, "futex"))
 		return SYS_futex;
 #ifdef SYS_poll
 	if (strstr(wchan, "poll"))
 		return SYS_poll;
 #endif
-	return -1;
+	return strstr(wchan, "nanosleep") || strstr(wchan, "syscall") ? which_nanosleep(call) : -1;
 }
 
 void timed_call_measure(struct stopper *st, struct task *t, pid_t tid, struct timed_call *ret)
