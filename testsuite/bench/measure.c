@@ -2,13 +2,18 @@
 /*
  * The bench's watch. One number or a few per call, on stdout; times are microseconds.
  *
- *   measure run [-r DIR] COMMAND...  time from fork to exit, largest memory of it and of its
- * waited-for children (KiB), exit status, and with -r the time until the program behind it has
- * written DIR/ran (0 without -r) measure copy [-f] FROM TO        a plain copy of a file by one
- * thread, 1 MiB at a time, to a fresh file; -f: with fsync. An older TO is deleted before the clock
- * runs measure fill FILE MIB            make a file of random bytes measure durable DIR make a file
- * of 4 KiB, fsync, rename, fsync the folder measure supervise COMMAND...     run it, and reap all
- * orphans below it
+ *   measure run [-r DIR] COMMAND...
+ *           time from fork to exit, largest memory of it and of its waited-for children (KiB),
+ *           exit status, and with -r the time until the program behind it has written DIR/ran
+ *   measure copy [-f] FROM TO
+ *           a plain copy of a file by one thread, 1 MiB at a time, to a fresh file; -f: with fsync.
+ *           An older TO is deleted before the clock runs
+ *   measure fill FILE MIB
+ *           make a file of random bytes
+ *   measure durable DIR
+ *           make a file of 4 KiB, fsync, rename, fsync the folder
+ *   measure supervise COMMAND...
+ *           run it, and reap all orphans below it
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -16,7 +16,7 @@ ask_gdb() { # PROGRAM IMAGE
 
 test_expect_success 'one thread: its function and its counter' '
 	subject_start chain && matrix_chkpnt_kill img &&
-	ask_gdb "$test_subjects/chain" "$SUBJECT_DIR/img" && ! grep -q "too small" gdb.err &&
+	ask_gdb "$test_subjects/chain" "$SUBJECT_DIR/img" &&
 	grep -q "main ()" gdb.out &&
 	value=$(sed -n "s/^\$1 = //p" gdb.out) && [ "$value" -ge 4711 ]
 '

@@ -25,6 +25,19 @@ test_expect_success 'restart on another terminal' '
 test_expect_success 'its output came to the new terminal' '
 	wait_for "grep -q \"hello from the restarted side\" typescript2"
 '
+test_kill_all 2>/dev/null
+test_expect_success 'a session leader gets the terminal, too: checkpoint, kill' '
+	SUBJECT_DIR=$(mktemp -d "$test_scratch/tty.XXXXXX")
+	{ sleep 100 | STASIS_SUBJECT_DIR=$SUBJECT_DIR script -qfec "exec $test_subjects/tty" typescript; } \
+		>/dev/null 2>&1 3>&- &
+	wait_for "[ -e $SUBJECT_DIR/status ]" && SUBJECT_PID=$(sed "s/ready //" "$SUBJECT_DIR/status") &&
+	[ "$(ps -o sid= -p "$SUBJECT_PID" | tr -d " ")" = "$SUBJECT_PID" ] &&
+	chkpnt -r -K KILL -f leader $SUBJECT_PID && wait_for "! [ -e /proc/$SUBJECT_PID ]"
+'
+test_expect_success 'restart the session leader on another terminal' '
+	{ sleep 60 | script -qfec "restart leader; true" typescript3; echo $? >status; } >/dev/null 2>&1 3>&- &
+	{ wait_for "[ -n \"\$(subject_pids)\" ]" 10 && subject_verify; } || { cat typescript3; false; }
+'
 test_expect_success 'without a terminal restart refuses, and -F goes on' '
 	! setsid -w restart -W img </dev/null >out 2>err; s=$?; cat err; [ $s = 0 ] && [ -s err ]
 '

@@ -7,6 +7,7 @@
  */
 #include "restore/restore_priv.h"
 
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -28,7 +29,25 @@ static struct restore_proc *find_pid(const struct restore *r, uint32_t pid)
 
 static bool is_leader(const struct restore_proc *p)
 {
-	return p->process->sid == p->process->pid;
+	return p->leads_session;
+}
+
+/*
+ * A session with a control terminal gets the caller's, as the guide says. A terminal belongs to one
+ * session and cannot be shared: a root that led its session joins the caller's instead of making one
+ * that would have no terminal.
+ */
+static void choose_leaders(struct restore *r)
+{
+	int tty = r->procs[0].process->tty_nr ? open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC) : -1;
+
+	for (size_t i = 0; i < r->nr; i++) {
+		const Stasis__Process *p = r->procs[i].process;
+
+		r->procs[i].leads_session = p->sid == p->pid && !(i == 0 && tty >= 0);
+	}
+	if (tty >= 0)
+		(void)close(tty);
 }
 
 /* The session a process must be created in, its children's needs aside. */
@@ -36,7 +55,7 @@ static pid_t wanted_session(const struct restore *r, const struct restore_proc *
 {
 	if (is_leader(p))
 		return BIRTH_ANY_SESSION;
-	if (p->process->sid == r->procs[0].process->sid && !find_pid(r, p->process->sid))
+	if (p->process->sid == r->procs[0].process->sid && !is_leader(&r->procs[0]))
 		return RESTORE_OUTER_SESSION;
 	return (pid_t)p->process->sid;
 }
@@ -123,6 +142,7 @@ int birth_plan(struct restore *r, struct stasis_error *err)
 	r->inherits_group = !find_pid(r, group) && !r->is_namespace &&
 			    (group == 0 || kill(-(pid_t)group, 0) == 0 || errno == EPERM ||
 			     kill((pid_t)group, 0) == 0);
+	choose_leaders(r);
 	for (size_t i = 0; i < r->nr; i++)
 		r->procs[i].birth_session = wanted_session(r, &r->procs[i]);
 	pass_needs_up(r);

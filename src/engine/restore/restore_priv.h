@@ -33,6 +33,7 @@ struct restore_proc {
 	const Stasis__FdTable *fdtable;
 	const Stasis__Thread **threads;
 	size_t nr_threads;
+	bool leads_session;
 	enum birth_by birth_by;
 	size_t birth_creator;  /* index of the parent, or of the sibling */
 	pid_t birth_session;   /* session it must be created in */
