@@ -7,6 +7,7 @@
 #include "dump/dump_priv.h"
 #include "dump/plan.h"
 #include "image/names.h"
+#include "lib/fault.h"
 #include "lib/scoped.h"
 
 #include <stdlib.h>
@@ -219,6 +220,8 @@ static int write_task(struct dump_plan *p, struct task *t, struct dump_common *c
 			 : write_live(p, t, &c->pending[t->index], w, err);
 	if (result < 0)
 		return stasis_fail_prefix(err, "%s(%d)", t->comm, t->pid);
+	if (fault_point("dump.task-written", err) < 0)
+		return -1;
 	return image_seal(w, err);
 }
 
@@ -261,7 +264,9 @@ static int write_drafts(struct dump_plan *p, const struct stasis_dump_opts *opts
 	tree_for_each(p->tree, i, t)
 		if (dump_pending_read(t, &c->arena, &c->pending[i], err) < 0)
 			return -1;
-	if (inject_open_all(p->s, p->tree, err) < 0)
+	if (fault_point("dump.before-inject", err) < 0)
+		return -1;
+	if (inject_open_all(p->s, p->tree, err) < 0 || fault_point("dump.injected", err) < 0)
 		return -1;
 	/* copies come first: their names are in the records */
 	if (fd_save_copy_files(p->fds, opts->dirfd, opts->flags & STASIS_DUMP_COPY_FILES, err) < 0)
@@ -290,8 +295,12 @@ static int commit_and_resume(struct dump_plan *p, const struct stasis_dump_opts 
 {
 	bool is_signalled = opts->signal_root || opts->signal_all;
 
+	if (fault_point("dump.all-written", err) < 0)
+		return -1;
 	if (!is_signalled)
 		resume(p, opts, &ret->stopped_ns);
+	if (fault_point("dump.before-commit", err) < 0)
+		return -1;
 	if (commit(d, opts->dirfd, err) < 0)
 		return -1;
 	if (is_signalled)
@@ -326,7 +335,7 @@ int dump_run(struct session *s, const struct stasis_dump_opts *opts, struct stas
 	scoped(dump_plan_done) struct dump_plan plan = {.s = s};
 	struct stasis_dump_result result = {.nr_files = 0};
 
-	if (dump_plan_make(s, opts, &plan, err) < 0)
+	if (dump_plan_make(s, opts, &plan, err) < 0 || fault_point("dump.planned", err) < 0)
 		return -1;
 	if (!(opts->flags & STASIS_DUMP_CHECK_ONLY) && write_all(&plan, opts, &result, err) < 0)
 		return -1;

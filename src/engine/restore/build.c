@@ -4,6 +4,7 @@
  * processes share, creates the root and, when every thread has arrived in the restorer, hands over.
  * It ends when the tree runs, so nothing of the work stays behind in the caller.
  */
+#include "lib/fault.h"
 #include "lib/io.h"
 #include "lib/proc.h"
 #include "lib/scoped.h"
@@ -160,7 +161,11 @@ int build_tree(struct restore *r, struct stasis_error *err)
 	if (open_shared(r, err) < 0)
 		return -1;
 	r->shared->control.nr_threads = (uint32_t)r->nr_threads;
+	if (fault_point("restore.opened", err) < 0)
+		return -1;
 	if (birth_create_root(r, err) < 0 || await_ready(r, err) < 0 || hand_over_stop(r, err) < 0)
+		return -1;
+	if (fault_point("restore.stopped", err) < 0)
 		return -1;
 	/* the last thing that can fail; from here on the tree is on its own */
 	if (fd_load_finish(r->fds, err) < 0)

@@ -4,6 +4,7 @@
  * children are created (they inherit what is staged), then descriptors and everything else that is
  * easier with a libc at hand.
  */
+#include "lib/fault.h"
 #include "lib/io.h"
 #include "lib/scoped.h"
 #include "restore/restore_priv.h"
@@ -187,7 +188,7 @@ static int prepare(struct restore *r, struct restore_proc *p, struct stasis_erro
 		return -1;
 	if (mem_load_stage(r->mem, p->index, err) < 0 || create_children(r, p, err) < 0)
 		return -1;
-	if (birth_join_group(r, p, err) < 0)
+	if (birth_join_group(r, p, err) < 0 || fault_point("restore.task", err) < 0)
 		return -1;
 	if (await_zombies(r, p->index, err) < 0 || write_oom_score(p->process, r, err) < 0)
 		return -1;
