@@ -57,8 +57,6 @@ int dump_plan_make(struct session *s, const struct stasis_dump_opts *opts, struc
 	if (tree_stop(s, opts->root, opts->flags & STASIS_DUMP_RECURSIVE, opts->skip_pids,
 		      opts->nr_skip_pids, timeout_ms, &p->tree, err) < 0)
 		return -1;
-	if (tree_read_ids(p->tree, err) < 0)
-		return -1;
 	mem_result = mem_save_plan(s, p->tree, add_obstacle, p, &p->mem, err);
 	if (!p->mem)
 		return -1;

@@ -6,7 +6,7 @@
  */
 #include "lib/proc.h"
 #include "lib/scoped.h"
-#include "tree/tree.h"
+#include "tree/tree_priv.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -419,6 +419,8 @@ int tree_stop(struct session *s, pid_t root, bool recursive, const pid_t *skip, 
 			return -1;
 		leaving = find_leaving(tree);
 		if (!leaving) {
+			if (tree_read_ids(tree, err) < 0)
+				return -1;
 			*ret = ptr_take(&tree);
 			return 0;
 		}

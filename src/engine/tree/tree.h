@@ -47,7 +47,7 @@ struct task {
 	struct task *parent; /* NULL for the root */
 	size_t index;	     /* position in tree->tasks */
 	pid_t pid, ppid, pgid, sid;
-	/* the same as the process itself sees them, in its pid namespace: see tree_read_ids() */
+	/* the same as the process itself sees them, in its pid namespace: see tree/ids.c */
 	pid_t vpid, vppid, vpgid, vsid;
 	char comm[17];
 	enum task_state state;
@@ -81,10 +81,6 @@ struct tree {
  */
 int tree_stop(struct session *s, pid_t root, bool recursive, const pid_t *skip, size_t nr_skip,
 	      unsigned timeout_ms, struct tree **ret, struct stasis_error *err);
-
-/* Fill vpid and the like of every task and thread. A tree that spreads over several pid namespaces is
- * UNSUPPORTED. */
-int tree_read_ids(struct tree *t, struct stasis_error *err);
 
 /* The id by which the tree's processes know a process or thread of ours; 0 when it is not in the tree
  * and they are in another pid namespace. */

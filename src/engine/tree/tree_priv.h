@@ -28,6 +28,10 @@ struct stopper {
 	size_t nr_newborns;
 };
 
+/* ids.c: fill vpid and the like of every task and thread. A tree that spreads over several pid
+ * namespaces is UNSUPPORTED. */
+int tree_read_ids(struct tree *t, struct stasis_error *err);
+
 /* find.c: who belongs to it. */
 struct task *tree_add_task(struct stopper *st, pid_t pid, struct task *parent,
 			   struct stasis_error *err);

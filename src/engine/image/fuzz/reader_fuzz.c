@@ -339,9 +339,9 @@ static void seed_record(size_t k)
 static void seed_make(unsigned mask, bool has_segments)
 {
 	struct image_segment seg = {.vaddr = 0x1000, .memsz = 0x3000, .prot = 5};
-	char folder[] = "/tmp/reader-fuzz.XXXXXX", *bytes;
+	char folder[] = "/tmp/reader-fuzz.XXXXXX", *bytes = NULL;
 	struct image_writer *w;
-	size_t len;
+	size_t len = 0;
 	int dirfd;
 
 	if (!mkdtemp(folder))

@@ -578,7 +578,8 @@ static void *rseq_thread(void *arg)
 				 "1: mov $0x7fffffff, %%ecx\n"
 				 "5: dec %%ecx\n\t"
 				 "jnz 5b\n"
-				 "2: jmp 6f\n\t"
+				 "2: movq $0, %[cs]\n\t" /* it came to its end */
+				 "jmp 6f\n\t"
 				 ".byte 0x0f, 0xb9, 0x3d\n\t" /* ud1, as glibc has it */
 				 ".long 0x53053053\n"
 				 "4: nop\n"

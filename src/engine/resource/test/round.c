@@ -166,7 +166,7 @@ static void add_task(struct round *r, pid_t pid, struct task *parent)
 	t->tree = &r->tree;
 	t->parent = parent;
 	t->index = r->tree.nr_tasks;
-	t->pid = pid;
+	t->pid = t->vpid = pid;
 	t->procfd = proc_open(pid, &r->err);
 	t->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	assert_true(t->procfd >= 0 && t->pidfd >= 0);
