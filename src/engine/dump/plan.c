@@ -10,9 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void add_obstacle(void *arg, struct task *t, int fd, const char *text)
+void dump_plan_add_obstacle(struct dump_plan *p, struct task *t, int fd, const char *text)
 {
-	struct dump_plan *p = arg;
 	struct dump_obstacle *bigger;
 
 	if (p->warns && fd >= 0)
@@ -27,6 +26,11 @@ static void add_obstacle(void *arg, struct task *t, int fd, const char *text)
 	p->obstacles[p->nr_obstacles].fd = fd;
 	p->obstacles[p->nr_obstacles].text = strdup(text);
 	p->nr_obstacles++;
+}
+
+static void add_obstacle(void *arg, struct task *t, int fd, const char *text)
+{
+	dump_plan_add_obstacle(arg, t, fd, text);
 }
 
 static uint64_t get_object(void *arg, struct task *t, const struct stat *st, int fd,
@@ -49,25 +53,28 @@ int dump_plan_make(struct session *s, const struct stasis_dump_opts *opts, struc
 {
 	struct object_source objects = {.arg = p, .get = get_object, .fresh = fresh_object};
 	unsigned timeout_ms = opts->stop_timeout_ms ? opts->stop_timeout_ms : DUMP_STOP_TIMEOUT_MS;
-	struct stasis_error fd_err;
-	int mem_result;
+	struct stasis_error task_err, fd_err;
+	int task_result, mem_result;
 
 	p->s = s;
 	p->warns = opts->flags & STASIS_DUMP_FORCE;
 	if (tree_stop(s, opts->root, opts->flags & STASIS_DUMP_RECURSIVE, opts->skip_pids,
 		      opts->nr_skip_pids, timeout_ms, &p->tree, err) < 0)
 		return -1;
+	/* go on after an obstacle: the user wants to hear of all of them at once */
+	task_result = dump_check_tasks(p, &task_err);
 	mem_result = mem_save_plan(s, p->tree, add_obstacle, p, &p->mem, err);
 	if (!p->mem)
 		return -1;
-	/* go on after a mapping's obstacle: the user wants to hear of all of them at once */
 	if (fd_save_collect(s, p->tree, opts->choices, opts->nr_choices, add_obstacle, p, &objects,
 			    &p->fds, &fd_err) < 0) {
 		if (mem_result == 0 && err)
 			*err = fd_err;
 		return -1;
 	}
-	return mem_result;
+	if (task_result < 0 && err)
+		*err = task_err;
+	return task_result < 0 ? -1 : mem_result;
 }
 
 void dump_plan_done(struct dump_plan *p)

@@ -29,6 +29,10 @@ struct dump_plan {
  * the stopped tree; dump_plan_done() is due in any case and resumes it. */
 int dump_plan_make(struct session *s, const struct stasis_dump_opts *opts, struct dump_plan *p,
 		   struct stasis_error *err);
+void dump_plan_add_obstacle(struct dump_plan *p, struct task *t, int fd, const char *text);
+
+/* obstacles.c: what is neither memory nor descriptor. UNSUPPORTED with the first, unless forced. */
+int dump_check_tasks(struct dump_plan *p, struct stasis_error *err);
 void dump_plan_done(struct dump_plan *p); /* for scoped() */
 
 #endif
