@@ -8,7 +8,7 @@ TEST_LIMIT=240
 # Kill a checkpoint after so many microseconds; it may have ended before.
 kill_after() { # MICROSECONDS IMAGE
 	local pid status
-	chkpnt -r -f "$2" "$SUBJECT_PID" 2>/dev/null 3>&- &
+	chkpnt -r -f "$2" "$SUBJECT_PID" 2>chkpnt.err 3>&- &
 	pid=$!
 	[ "$1" = 0 ] || sleep "$(printf '0.%06d' "$1")"
 	kill -KILL $pid 2>/dev/null
@@ -19,7 +19,7 @@ kill_after() { # MICROSECONDS IMAGE
 		return
 	fi
 	if [ "$status" != 137 ]; then
-		echo "chkpnt ended with status $status"
+		echo "chkpnt ended with status $status: $(cat chkpnt.err)"
 		return 1
 	fi
 	# A root file that is there means a whole dump: it is renamed last.
@@ -30,9 +30,9 @@ kill_after() { # MICROSECONDS IMAGE
 	wait_for subject_is_clean 10
 }
 
-survives_kills() { # SUBJECT STEP-MICROSECONDS
+survives_kills() { # SUBJECT STEP-MICROSECONDS [ARGUMENT]
 	local before after i
-	subject_start "$1" || return 1
+	subject_start "$1" ${3:+"$3"} || return 1
 	before=$(subject_footprint)
 	for ((i = 0; i < 30; i++)); do
 		kill_after $((i * $2)) "$SUBJECT_DIR/img" || {
@@ -53,7 +53,7 @@ test_expect_success '200 threads survive' 'survives_kills futex-200 2000'
 test_kill_all 2>/dev/null
 test_expect_success 'a tree with much memory survives' 'survives_kills cow 1000'
 test_kill_all 2>/dev/null
-test_expect_success 'blocked system calls survive' 'survives_kills syscalls 700'
+test_expect_success 'blocked system calls survive' 'survives_kills syscalls 700 eintr'
 test_kill_all 2>/dev/null
 test_expect_success 'restartable sequences survive' 'survives_kills rseq 300'
 test_done
