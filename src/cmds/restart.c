@@ -102,6 +102,8 @@ static int restore(const struct restart_opts *o, const struct stasis_restore_opt
 	struct stasis_restored restored;
 	struct stasis_error err;
 
+	if (o->is_waiting)
+		restart_hold_signals();
 	fflush(NULL); /* else children could write our buffers a second time */
 	if (stasis_restore(restore_opts, &restored, &err) < 0)
 		return cmd_report(&err);

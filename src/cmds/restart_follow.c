@@ -195,6 +195,16 @@ static void collect_signals(struct follower *f, sigset_t *awaited)
 	}
 }
 
+void restart_hold_signals(void)
+{
+	sigset_t held;
+
+	sigemptyset(&held);
+	for (size_t i = 0; i < NR_PASSED; i++)
+		sigaddset(&held, passed_signals[i]);
+	(void)sigprocmask(SIG_BLOCK, &held, NULL);
+}
+
 static int follower_init(struct follower *f, struct stasis_restored *root, struct stasis_error *err)
 {
 	sigset_t awaited, blocked;

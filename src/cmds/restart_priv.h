@@ -32,6 +32,12 @@ int restart_opts_parse(int argc, char **argv, struct restart_opts *ret);
 enum dialog_end restart_interactive(struct selection *sel);
 
 /*
+ * From now on signals that are meant for the target are kept until restart_follow() passes them on:
+ * one that comes while the target is being made must not end restart and leave the target alone.
+ */
+void restart_hold_signals(void);
+
+/*
  * Stay until the restarted root ends: pass signals on, share the terminal, stop and continue as it
  * does. Returns its exit status; does not return when the root was killed by a signal, but dies of
  * the same one. A failure of the waiting itself is printed and is status 1.

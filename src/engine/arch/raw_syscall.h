@@ -9,4 +9,16 @@
 #error "this processor is not supported yet"
 #endif
 
+#include <asm/unistd.h>
+
+/* SYS3(read, fd, buf, len): by name, with arguments of any type. */
+#define SYS0(name)		raw_syscall(__NR_##name, 0, 0, 0, 0, 0, 0)
+#define SYS1(name, a)		raw_syscall(__NR_##name, (uint64_t)(a), 0, 0, 0, 0, 0)
+#define SYS2(name, a, b)	SYS5(name, a, b, 0, 0, 0)
+#define SYS3(name, a, b, c)	SYS5(name, a, b, c, 0, 0)
+#define SYS4(name, a, b, c, d)	SYS5(name, a, b, c, d, 0)
+#define SYS5(name, a, b, c, d, e)                                                            \
+	raw_syscall(__NR_##name, (uint64_t)(a), (uint64_t)(b), (uint64_t)(c), (uint64_t)(d), \
+		    (uint64_t)(e), 0)
+
 #endif

@@ -5,18 +5,8 @@
 #include "arch/raw_syscall.h"
 #include "parasite/wire.h"
 
-#include <asm/unistd.h>
 #include <stdbool.h>
 #include <stddef.h>
-
-#define SYS0(name)		  raw_syscall(__NR_##name, 0, 0, 0, 0, 0, 0)
-#define SYS1(name, a)		  raw_syscall(__NR_##name, (uint64_t)(a), 0, 0, 0, 0, 0)
-#define SYS2(name, a, b)	  raw_syscall(__NR_##name, (uint64_t)(a), (uint64_t)(b), 0, 0, 0, 0)
-#define SYS3(name, a, b, c)	  SYS5(name, a, b, c, 0, 0)
-#define SYS4(name, a, b, c, d)	  SYS5(name, a, b, c, d, 0)
-#define SYS5(name, a, b, c, d, e) \
-	raw_syscall(__NR_##name, (uint64_t)(a), (uint64_t)(b), (uint64_t)(c), (uint64_t)(d), \
-		    (uint64_t)(e), 0)
 
 /* <errno.h> numbers that decisions are made on. */
 enum { EINTR_NR = 4, EFAULT_NR = 14, EINVAL_NR = 22, ENOTSOCK_NR = 88, EMFILE_NR = 24, EIO_NR = 5 };
