@@ -31,8 +31,7 @@ test_expect_success '-z leaves every process stopped' '
 '
 test_expect_success 'same pid, parent is restart' '
 	subject_start chain && matrix_chkpnt_kill img2 && { restart "$SUBJECT_DIR/img2" 3>&- & r=$!; } &&
-	wait_for "[ -n \"\$(subject_pids)\" ]" && sleep 0.2;
-	[ "$(subject_root_pid)" = "$SUBJECT_PID" ] &&
+	wait_for "[ \"\$(subject_root_pid)\" = $SUBJECT_PID ]" &&
 	[ "$(sed -n "s/^PPid:.//p" /proc/$SUBJECT_PID/status)" = $r ] && subject_verify && wait $r
 '
 test_done
