@@ -210,6 +210,7 @@ int proc_read_status(int procfd, const char *name, struct proc_status *ret,
 	ret->cap_amb = status_number(text, "CapAmb", 16);
 	ret->no_new_privs = status_number(text, "NoNewPrivs", 10) != 0;
 	ret->seccomp = (uint32_t)status_number(text, "Seccomp", 10);
+	ret->nr_seccomp_filters = (uint32_t)status_number(text, "Seccomp_filters", 10);
 	ret->core_dumping = status_number(text, "CoreDumping", 10) != 0;
 	ret->ns_pgid = status_innermost(text, "NSpgid", &ret->nr_ns_pids);
 	ret->ns_sid = status_innermost(text, "NSsid", &ret->nr_ns_pids);

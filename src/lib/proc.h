@@ -47,6 +47,7 @@ struct proc_status {
 	uint64_t cap_inh, cap_prm, cap_eff, cap_bnd, cap_amb;
 	bool no_new_privs;
 	uint32_t seccomp; /* mode */
+	uint32_t nr_seccomp_filters; /* Linux 5.9 */
 	uint32_t nr_ns_pids; /* how deep in pid namespaces below ours */
 	/* pid, process group and session in its own pid namespace */
 	pid_t ns_pid, ns_pgid, ns_sid;

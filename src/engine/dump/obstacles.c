@@ -45,13 +45,16 @@ static void check_namespaces(struct dump_plan *p, struct task *t, int self)
 				       "supported yet; checkpoint it from inside of that namespace");
 }
 
-static int check_seccomp(struct dump_plan *p, struct task *t, struct stasis_error *err)
+/* As many filters as we are under ourselves are those of the container, which restart's children
+ * inherit as well; inject/checks.c thinks the same. */
+static int check_seccomp(struct dump_plan *p, struct task *t, const struct proc_status *own,
+			 struct stasis_error *err)
 {
 	scoped(proc_status_done) struct proc_status st = {.groups = NULL};
 
 	if (proc_read_status(t->procfd, "status", &st, err) < 0)
 		return -1;
-	if (st.seccomp)
+	if (st.seccomp != own->seccomp || st.nr_seccomp_filters != own->nr_seccomp_filters)
 		dump_plan_add_obstacle(p, t, -1,
 				       "is under a seccomp filter, which is not supported yet; start "
 				       "it without, or use -F to restart it without");
@@ -61,16 +64,19 @@ static int check_seccomp(struct dump_plan *p, struct task *t, struct stasis_erro
 int dump_check_tasks(struct dump_plan *p, struct stasis_error *err)
 {
 	scoped_fd int self = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	scoped(proc_status_done) struct proc_status own = {.groups = NULL};
 	size_t before = p->nr_obstacles, i;
 	struct task *t;
 
 	if (self < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "open '/proc/self'");
+	if (proc_read_status(self, "status", &own, err) < 0)
+		return -1;
 	tree_for_each(p->tree, i, t) {
 		if (t->state == TASK_ZOMBIE)
 			continue;
 		check_namespaces(p, t, self);
-		if (check_seccomp(p, t, err) < 0)
+		if (check_seccomp(p, t, &own, err) < 0)
 			return -1;
 	}
 	if (p->nr_obstacles == before || p->s->is_forced)
