@@ -155,7 +155,7 @@ static int put_back_all(struct fd_load *c, struct stasis_error *err)
 		const struct load_desc *l = &c->descs[i];
 		const Stasis__RegularFile *r = copied_file_of(l->d);
 
-		if (!r || !l->is_used || l->is_null || l->path || is_done(c, r->file->path) ||
+		if (!r || !load_is_kept(l) || is_done(c, r->file->path) ||
 		    is_unchanged(r->file))
 			continue;
 		if (put_back(c, r, err) < 0)
@@ -215,7 +215,7 @@ static int cut_all(struct fd_load *c, struct stasis_error *err)
 		const struct load_desc *l = &c->descs[i];
 		uint64_t size;
 
-		if (!l->is_used || l->is_null || l->path || !has_grown(l, &size) ||
+		if (!load_is_kept(l) || !has_grown(l, &size) ||
 		    is_done(c, l->d->regular->file->path))
 			continue;
 		if (cut(c, l->d->regular->file, size, err) < 0)

@@ -79,24 +79,34 @@ static void tell_window(struct fd_load *c)
 		(void)kill(c->procs[i].pid, SIGWINCH);
 }
 
+int fd_load_attach(struct fd_load *c, pid_t pid, struct stasis_error *err)
+{
+	const struct load_proc *p = load_find_proc(c, pid);
+
+	for (size_t i = 0; p && i < p->nr_fds; i++) {
+		struct load_desc *l = c->current = p->fds[i].desc;
+
+		if (!load_is_kept(l) || !l->kind->attach)
+			continue;
+		if (l->kind->attach(c->s, c, l->d, pid, p->fds[i].fd, err) < 0)
+			return stasis_fail_prefix(err, "fd %d", p->fds[i].fd);
+	}
+	return 0;
+}
+
 int fd_load_finish(struct fd_load *c, struct stasis_error *err)
 {
-	bool differs = false;
-
-	(void)err; /* a terminal that refuses its settings is no reason to lose the program */
 	for (size_t i = 0; i < c->nr_descs; i++) {
-		const struct load_desc *l = &c->descs[i];
-		struct stasis_error why;
+		struct load_desc *l = c->current = &c->descs[i];
 
-		if (!l->is_used || l->is_null || l->path)
+		if (!load_is_kept(l))
 			continue;
 		if (l->d->owner_pid)
 			set_owner(c, l);
-		if (l->kind == &kind_tty && tty_finish(c, l, &differs, &why) < 0)
-			s_warn(c->s, "%s(%d) fd %d: %s", l->proc->comm, l->proc->pid, l->first_fd,
-			       why.text);
+		if (l->kind->finish && l->kind->finish(c->s, c, l->d, err) < 0)
+			return load_fail_at(l, err);
 	}
-	if (differs)
+	if (c->window_differs)
 		tell_window(c);
 	copy_back_keep(c);
 	return 0;

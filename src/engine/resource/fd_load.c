@@ -51,8 +51,7 @@ static int verify_all(struct fd_load *c, struct stasis_error *err)
 
 		if (!l->is_used || verify_desc(c, l, &why) == 0)
 			continue;
-		(void)stasis_fail_prefix(&why, "%s(%d) fd %d", l->proc->comm, l->proc->pid,
-					 l->first_fd);
+		(void)load_fail_at(l, &why);
 		why.pid = l->proc->pid;
 		l->is_null = c->s->is_forced && is_survivable(why.cls);
 		if (l->is_null)
@@ -214,7 +213,7 @@ static void count_pipes(struct fd_load *c)
 		const struct load_desc *l = &c->descs[i];
 		struct load_pipe *pipe = load_find_pipe(c, load_pipe_of(l->d));
 
-		if (!pipe || !l->is_used || l->is_null || l->path)
+		if (!pipe || !load_is_kept(l))
 			continue;
 		pipe->nr_to_read += (l->d->flags & O_ACCMODE) != O_WRONLY;
 		pipe->nr_to_write += (l->d->flags & O_ACCMODE) != O_RDONLY;
@@ -231,6 +230,17 @@ static void close_pipes(struct fd_load *c)
 	}
 }
 
+static int wire_all(struct fd_load *c, struct stasis_error *err)
+{
+	for (size_t i = 0; i < c->nr_descs; i++) {
+		struct load_desc *l = c->current = &c->descs[i];
+
+		if (load_is_kept(l) && l->kind->wire && l->kind->wire(c->s, c, l->d, err) < 0)
+			return load_fail_at(l, err);
+	}
+	return 0;
+}
+
 int fd_load_open_all(struct fd_load *c, struct stasis_error *err)
 {
 	if (check_limit(c, true, err) < 0)
@@ -242,11 +252,10 @@ int fd_load_open_all(struct fd_load *c, struct stasis_error *err)
 		struct load_desc *l = &c->descs[i];
 
 		if (l->is_used && open_desc(c, l, err) < 0)
-			return stasis_fail_prefix(err, "%s(%d) fd %d", l->proc->comm, l->proc->pid,
-						  l->first_fd);
+			return load_fail_at(l, err);
 	}
 	close_pipes(c);
-	return 0;
+	return wire_all(c, err);
 }
 
 void fd_load_free(struct fd_load *c)

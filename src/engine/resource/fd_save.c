@@ -163,9 +163,11 @@ static int save_forced(struct fd_save *c, struct fd_desc *d, const char *what,
 }
 
 /* An obstacle of one description: kept, reported, and with -F lived with. */
-static int take_obstacle(struct fd_save *c, struct fd_desc *d, const struct stasis_error *why,
+static int take_obstacle(struct fd_save *c, struct fd_desc *d, struct stasis_error *why,
 			 struct stasis_error *err)
 {
+	if (d->first->local_fd >= 0)
+		(void)stasis_fail_prefix(why, "descriptor in flight in a socket");
 	if (why->cls != STASIS_E_UNSUPPORTED && why->cls != STASIS_E_DENIED) {
 		if (err)
 			*err = *why;
@@ -222,17 +224,21 @@ static int save_probed(struct fd_save *c, struct fd_desc *d, const struct fd_pro
 }
 
 /* Look at a description and save it, unless it is an end of a pipe: these are first counted. */
-static int save_desc(struct fd_save *c, struct fd_desc *d, uint64_t id, struct stasis_error *err)
+static int save_desc(struct fd_save *c, struct fd_desc *d, struct stasis_error *err)
 {
 	scoped(probe_closep) struct fd_probe *p = NULL;
 
-	stasis__description__init(&d->rec);
-	d->rec.id = id;
 	d->rec.flags = d->first->flags;
 	d->rec.pos = d->first->pos;
-	if (probe_open(c, d, &p, err) < 0 || pipe_count(c, d, err) < 0)
+	if (probe_open(c, d, &p, err) < 0)
 		return -1;
-	return d->pipe || !d->is_used ? 0 : save_probed(c, d, p, err);
+	if (!d->is_counted && pipe_count(c, d, err) < 0)
+		return -1;
+	d->is_counted = true;
+	if (d->pipe || !d->is_used)
+		return 0;
+	d->is_saved = true;
+	return save_probed(c, d, p, err);
 }
 
 static int save_pipe(struct fd_save *c, struct fd_desc *d, struct stasis_error *err)
@@ -251,11 +257,24 @@ static int fail_at(const struct fd_desc *d, struct stasis_error *err)
 	return stasis_fail_prefix(err, "%s(%d) fd %d", e->task->comm, e->task->pid, e->fd);
 }
 
+static bool wants_save(const struct fd_desc *d)
+{
+	return !d->is_counted || (d->is_used && !d->is_saved && !d->pipe);
+}
+
+/* Saving one may add others to the list, or make use of one that was passed over: again then. */
 static int save_all(struct fd_save *c, struct stasis_error *err)
 {
-	for (size_t i = 0; i < c->nr_descs; i++)
-		if (save_desc(c, c->descs[i], i + 1, err) < 0)
-			return fail_at(c->descs[i], err);
+	for (bool is_done = false; !is_done;) {
+		is_done = true;
+		for (size_t i = 0; i < c->nr_descs; i++) {
+			if (!wants_save(c->descs[i]))
+				continue;
+			is_done = false;
+			if (save_desc(c, c->descs[i], err) < 0)
+				return fail_at(c->descs[i], err);
+		}
+	}
 	pipe_find_holders(c);
 	for (size_t i = 0; i < c->nr_descs; i++)
 		if (c->descs[i]->pipe && c->descs[i]->is_used &&
@@ -340,13 +359,24 @@ static int put_table(struct fd_save *c, const struct task *t, struct image_write
 	return image_put_record(w, IMAGE_TAG_FDTABLE, &table.base, err);
 }
 
-static int put_pipe_of(struct fd_save *c, struct task *t, const struct fd_desc *d,
-		       struct image_writer *w, struct stasis_error *err)
+/* A description with all it refers to, each once in a file. */
+static int put_desc(struct fd_save *c, struct task *t, struct fd_desc *d, struct image_writer *w,
+		    struct stasis_error *err)
 {
-	if (d->rec.kind_case != STASIS__DESCRIPTION__KIND_PIPE &&
-	    d->rec.kind_case != STASIS__DESCRIPTION__KIND_FIFO)
+	const struct resource_kind *kind = d->kind;
+
+	if (d->written == t->index + 1)
 		return 0;
-	return pipe_write_object(c, t, d->pipe, w, err);
+	d->written = t->index + 1;
+	if (image_put_record(w, IMAGE_TAG_DESCRIPTION, &d->rec.base, err) < 0)
+		return -1;
+	if (kind && kind->write && kind->tag == d->rec.kind_case &&
+	    kind->write(c->s, c, t, d, w, err) < 0)
+		return -1;
+	for (size_t i = 0; i < d->nr_refers; i++)
+		if (put_desc(c, t, d->refers[i], w, err) < 0)
+			return -1;
+	return 0;
 }
 
 int fd_save_write(struct fd_save *c, struct task *t, struct image_writer *w,
@@ -356,13 +386,8 @@ int fd_save_write(struct fd_save *c, struct task *t, struct image_writer *w,
 		return -1;
 	for (size_t i = c->task_first[t->index]; i < c->task_first[t->index + 1]; i++) {
 		struct fd_entry *e = &c->entries[i];
-		struct fd_desc *d = e->desc;
 
-		if (e->is_ignored || d->written == t->index + 1)
-			continue;
-		d->written = t->index + 1;
-		if (image_put_record(w, IMAGE_TAG_DESCRIPTION, &d->rec.base, err) < 0 ||
-		    put_pipe_of(c, t, d, w, err) < 0)
+		if (!e->is_ignored && put_desc(c, t, e->desc, w, err) < 0)
 			return stasis_fail_prefix(err, "%s(%d) fd %d", t->comm, t->pid, e->fd);
 	}
 	return 0;
@@ -375,6 +400,11 @@ void fd_save_free(struct fd_save *c)
 	if (!c)
 		return;
 	pipe_objects_free(c);
+	for (size_t i = 0; i < c->nr_descs; i++) {
+		scoped_close_fd(&c->descs[i]->first->local_fd);
+		free(c->descs[i]->refers);
+		free(c->descs[i]->rec.refers);
+	}
 	scoped_close_fd(&c->scratch[0]);
 	scoped_close_fd(&c->scratch[1]);
 	scoped_close_fd(&c->copies_dirfd);

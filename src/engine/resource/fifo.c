@@ -116,6 +116,7 @@ const struct resource_kind kind_fifo = {
 	.tag = STASIS__DESCRIPTION__KIND_FIFO,
 	.match = fifo_match,
 	.save = fifo_save,
+	.write = pipe_write_object,
 	.verify = fifo_verify,
 	.load = fifo_load,
 };

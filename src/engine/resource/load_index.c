@@ -74,6 +74,19 @@ struct load_pipe *load_find_pipe(struct fd_load *c, uint64_t object)
 	return bsearch(&key, c->pipes, c->nr_pipes, sizeof(key), compare_pipes);
 }
 
+int load_fail_at(const struct load_desc *l, struct stasis_error *err)
+{
+	if (l->first_fd < 0)
+		return stasis_fail_prefix(err, "%s(%d) a descriptor in flight", l->proc->comm,
+					  l->proc->pid);
+	return stasis_fail_prefix(err, "%s(%d) fd %d", l->proc->comm, l->proc->pid, l->first_fd);
+}
+
+bool load_is_kept(const struct load_desc *l)
+{
+	return l->is_used && !l->is_null && !l->path;
+}
+
 const Stasis__Object *fd_load_object(struct fd_load *c, uint64_t id)
 {
 	Stasis__Object key_record = {.id = id};
@@ -312,6 +325,41 @@ static int list_pipes(struct fd_load *c, struct stasis_error *err)
 	return 0;
 }
 
+/* One step along the references; true when it led to something new. */
+static bool follow(struct load_desc *from, struct load_desc *to)
+{
+	bool is_new = (from->is_referred && !to->is_referred) || (from->is_used && !to->is_used);
+
+	to->is_referred |= from->is_referred;
+	if (from->is_used)
+		use_desc(to, from->proc, -1);
+	return is_new;
+}
+
+/* What descriptions refer to is needed as well, and what that refers to. */
+static int follow_references(struct fd_load *c, struct stasis_error *err)
+{
+	for (bool is_done = false; !is_done;) {
+		is_done = true;
+		for (size_t i = 0; i < c->nr_descs; i++) {
+			struct load_desc *l = &c->descs[i];
+
+			for (size_t k = 0; k < l->d->n_refers; k++) {
+				struct load_desc *to = load_find_desc(c, l->d->refers[k]);
+
+				if (!to)
+					return stasis_fail(err, STASIS_E_CORRUPT,
+							   "description %llu, to which another one "
+							   "refers, is missing",
+							   (unsigned long long)l->d->refers[k]);
+				if (follow(l, to))
+					is_done = false;
+			}
+		}
+	}
+	return 0;
+}
+
 /* How many descriptions each pipe's ends have. */
 static void count_ends(struct fd_load *c)
 {
@@ -348,7 +396,7 @@ int load_index(struct fd_load *c, const struct fd_proc *procs, size_t nr,
 		if (read_bulks(p, err) < 0)
 			return -1;
 	}
-	if (list_pipes(c, err) < 0)
+	if (follow_references(c, err) < 0 || list_pipes(c, err) < 0)
 		return -1;
 	count_ends(c);
 	return 0;

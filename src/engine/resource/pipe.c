@@ -93,6 +93,7 @@ const struct resource_kind kind_pipe = {
 	.tag = STASIS__DESCRIPTION__KIND_PIPE,
 	.match = pipe_match,
 	.save = pipe_save,
+	.write = pipe_write_object,
 	.verify = pipe_verify,
 	.load = pipe_load,
 };

@@ -61,22 +61,28 @@ int pipe_count(struct fd_save *c, struct fd_desc *d, struct stasis_error *err)
 		o->nr_writers++;
 	if ((e->flags & O_ACCMODE) == O_WRONLY)
 		return 0;
-	if (!o->nr_readers++) {
-		o->reader = e->task;
-		o->reader_fd = e->fd;
-	}
+	if (!o->nr_readers++)
+		o->reader = e;
 	return 0;
+}
+
+static void find_held(struct fd_desc *d, struct task *t)
+{
+	if (d->held == t->index + 1)
+		return;
+	d->held = t->index + 1;
+	if (d->pipe && !d->pipe->holder)
+		d->pipe->holder = t;
+	for (size_t i = 0; i < d->nr_refers; i++)
+		find_held(d->refers[i], t);
 }
 
 /* The first task whose image gets the object also gets its content. */
 void pipe_find_holders(struct fd_save *c)
 {
-	for (size_t i = 0; i < c->nr_entries; i++) {
-		const struct fd_entry *e = &c->entries[i];
-
-		if (e->desc->pipe && !e->desc->pipe->holder && !e->is_ignored)
-			e->desc->pipe->holder = e->task;
-	}
+	for (size_t i = 0; i < c->nr_entries; i++)
+		if (!c->entries[i].is_ignored)
+			find_held(c->entries[i].desc, c->entries[i].task);
 }
 
 /* Bytes queued that can be seen through fd (a read end). */
@@ -215,7 +221,7 @@ static int read_pipe(struct fd_save *c, struct pipe_object *o, int local_fd, uin
 	if (!o->nr_readers) /* nobody will ever read what is in it */
 		return 0;
 	if (fd < 0 || (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY)
-		fd = other = task_get_fd(o->reader, o->reader_fd, err);
+		fd = other = entry_get_fd(o->reader, err);
 	if (fd < 0)
 		return -1;
 	if (copy_content(c, fd, (int)o->rec.size, &o->rec, ret_bytes, &packets, err) < 0)
@@ -293,9 +299,12 @@ static int put_content(struct fd_save *c, struct pipe_object *o, struct image_wr
 	return image_put_bulk(w, o->rec.id, 0, o->bytes ? o->bytes : again, len, err);
 }
 
-int pipe_write_object(struct fd_save *c, struct task *t, struct pipe_object *o,
+int pipe_write_object(struct session *s, struct fd_save *c, struct task *t, struct fd_desc *d,
 		      struct image_writer *w, struct stasis_error *err)
 {
+	struct pipe_object *o = d->pipe;
+
+	(void)s;
 	if (o->written == t->index + 1)
 		return 0;
 	o->written = t->index + 1;

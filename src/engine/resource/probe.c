@@ -148,7 +148,7 @@ int probe_list(struct fd_save *c, struct task *t, struct stasis_error *err)
 		return stasis_fail_errno(err, STASIS_E_IO, "%s(%d): open fdinfo", t->comm, t->pid);
 	entries = c->entries + c->nr_entries;
 	for (size_t i = 0; i < nr; i++)
-		entries[i] = (struct fd_entry){.task = t, .fd = numbers[i]};
+		entries[i] = (struct fd_entry){.task = t, .fd = numbers[i], .local_fd = -1};
 	if (read_all(c, dirfd, entries, nr, err) < 0)
 		return -1;
 	for (size_t i = 0; i < nr; i++)
@@ -198,12 +198,42 @@ static int look(struct fd_save *c, struct fd_desc *d, struct fd_probe *p, struct
 	return 0;
 }
 
-static void fill(struct fd_probe *p, const struct fd_desc *d)
+int entry_get_fd(const struct fd_entry *e, struct stasis_error *err)
+{
+	int fd;
+
+	if (e->local_fd < 0)
+		return task_get_fd(e->task, e->fd, err);
+	fd = fcntl(e->local_fd, F_DUPFD_CLOEXEC, 0);
+	return fd < 0 ? stasis_fail_errno(err, STASIS_E_IO, "duplicate a descriptor") : fd;
+}
+
+/* What fdinfo says of a descriptor of ours. */
+int probe_local(struct fd_save *c, struct fd_entry *e, struct stasis_error *err)
+{
+	scoped_fd int dirfd = open("/proc/self/fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct fd_entry as_ours = {.task = e->task, .fd = e->local_fd};
+	const struct list_job job = {.dirfd = dirfd, .arena = &c->arena};
+
+	if (dirfd < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "open '/proc/self/fdinfo'");
+	if (read_fdinfo(&job, &as_ours, err) < 0)
+		return -1;
+	if (!as_ours.fdinfo)
+		return stasis_fail(err, STASIS_E_INTERNAL, "descriptor %d is gone", e->local_fd);
+	as_ours.fd = e->fd;
+	as_ours.local_fd = e->local_fd;
+	*e = as_ours;
+	return 0;
+}
+
+static void fill(struct fd_probe *p, struct fd_desc *d)
 {
 	const struct fd_entry *e = d->first;
 
 	p->task = e->task;
 	p->fd = e->fd;
+	p->desc = d;
 	p->flags = e->flags;
 	p->is_cloexec = e->is_cloexec;
 	p->is_path = e->flags & O_PATH;
@@ -219,8 +249,8 @@ int probe_open(struct fd_save *c, struct fd_desc *d, struct fd_probe **ret,
 	struct fd_probe *p = c->probe;
 
 	fill(p, d);
-	if (p->task->pidfd >= 0)
-		p->local_fd = task_get_fd(p->task, p->fd, NULL);
+	if (d->first->local_fd >= 0 || p->task->pidfd >= 0)
+		p->local_fd = entry_get_fd(d->first, NULL);
 	if (p->local_fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
 		return stasis_fail_errno(err, STASIS_E_IO, "duplicate the descriptor");
 	*ret = p;

@@ -7,10 +7,13 @@
 
 #include <sys/stat.h>
 
+struct fd_desc; /* one open file description of a dump */
+
 /* Everything known of one descriptor of a stopped task without asking its kind. */
 struct fd_probe {
 	struct task *task;
-	int fd;
+	int fd; /* -1: held by no table, but in flight to one; see fd_save_adopt() */
+	struct fd_desc *desc;
 	char link[4200];  /* readlink of /proc/PID/fd/N */
 	struct stat st;	  /* of the object behind it */
 	uint32_t fs_magic; /* statfs f_type of its file system */
@@ -38,6 +41,10 @@ struct resource_kind {
 	 * kept) and goes on. Must not change the target. */
 	int (*save)(struct session *s, struct fd_save *c, const struct fd_probe *p,
 		    Stasis__Description *ret, struct stasis_error *err);
+	/* Write further records and bulk content of a description that save() recorded, behind its
+	 * DESCRIPTION record; once for each file, which is t's. May be NULL. */
+	int (*write)(struct session *s, struct fd_save *c, struct task *t, struct fd_desc *d,
+		     struct image_writer *w, struct stasis_error *err);
 	/* Check, without changing anything, that load() can succeed here. May be NULL. With
 	 * s->is_forced a failure that can be survived makes the descriptor /dev/null. */
 	int (*verify)(struct session *s, struct fd_load *c, const Stasis__Description *d,
@@ -46,6 +53,20 @@ struct resource_kind {
 	 * sets F_SETFL flags that open could not, and F_SETOWN). */
 	int (*load)(struct session *s, struct fd_load *c, const Stasis__Description *d,
 		    struct stasis_error *err);
+	/* The rest may be NULL; in the order in which they are called. Not called for a description
+	 * that became /dev/null or a path of the user's; one that it refers to may have. */
+
+	/* In the master, when every description is open and no process exists: what needs others. */
+	int (*wire)(struct session *s, struct fd_load *c, const Stasis__Description *d,
+		    struct stasis_error *err);
+	/* In each restored process, for each of its descriptors that refer to it, when they are at
+	 * their numbers, the master's copies are closed and every process of the tree exists. */
+	int (*attach)(struct session *s, struct fd_load *c, const Stasis__Description *d, pid_t pid,
+		      int fd, struct stasis_error *err);
+	/* In the master, whose copies are still open, when every process and thread exists and
+	 * stands still. Failure still ends the restart, without a trace. */
+	int (*finish)(struct session *s, struct fd_load *c, const Stasis__Description *d,
+		      struct stasis_error *err);
 };
 
 extern const struct resource_kind *const resource_kinds[]; /* NULL at the end */
@@ -94,6 +115,24 @@ void fd_save_free(struct fd_save *c); /* NULL is fine */
 
 /* The same from an image file, without looking at the files it names. */
 int fd_describe_image(struct image *img, struct stasis_proc_info *ret, struct stasis_error *err);
+
+/*
+ * A description may need others: an epoll instance its members, a socket the descriptors in flight in
+ * it. These are then saved, are in each file that has the one that refers to them, and are loaded,
+ * also when no table holds them. For save(), whose own description is fd_probe.desc.
+ */
+
+/* The description behind a descriptor of a task; NULL when it has no such descriptor. */
+struct fd_desc *fd_save_desc_at(struct fd_save *c, const struct task *t, int fd);
+
+/* The description behind a descriptor of this process, which is taken over, also on failure (NULL):
+ * the one of the tree when kcmp(2) finds it there, else a new one that is held by no table. `from` is
+ * the description whose save() came across it. */
+struct fd_desc *fd_save_adopt(struct fd_save *c, const struct fd_desc *from, int local_fd,
+			      struct stasis_error *err);
+
+/* Let `from` refer to `to`. Returns the id of `to`, 0 without memory. */
+uint64_t fd_save_refer(struct fd_save *c, struct fd_desc *from, struct fd_desc *to);
 
 /* Zeroed memory that lives as long as c, for records. */
 void *fd_save_alloc(struct fd_save *c, size_t len);
@@ -144,6 +183,10 @@ int fd_load_open_all(struct fd_load *c, struct stasis_error *err);
  * base that it does not own are closed; the master's copies above stay open until the caller closes
  * them (close_range). */
 int fd_load_install(struct fd_load *c, pid_t pid, struct stasis_error *err);
+
+/* In a restored process, after fd_load_install() and when the copies are closed: what belongs to the
+ * process rather than to the description. */
+int fd_load_attach(struct fd_load *c, pid_t pid, struct stasis_error *err);
 
 /* After everything else: owners of descriptors (F_SETOWN), terminals' settings and foreground group,
  * SIGWINCH when the window changed. Called in the master while its copies are still open, when every

@@ -18,7 +18,8 @@
 /* One descriptor of one task. */
 struct fd_entry {
 	struct task *task;
-	int fd;
+	int fd;	      /* -1 when adopted */
+	int local_fd; /* ours, -1 unless adopted: see refer.c */
 	uint32_t flags;
 	bool is_cloexec;
 	bool is_ignored; /* the user does not want it saved */
@@ -38,7 +39,12 @@ struct fd_desc {
 	char *link;
 	struct pipe_object *pipe; /* when it is an end of one */
 	char *obstacle;	 /* why it cannot be saved */
-	bool is_used;	 /* a descriptor that is to be saved refers to it */
+	bool is_used;	 /* a descriptor or description that is to be saved refers to it */
+	bool is_counted; /* save_desc() has looked at it */
+	bool is_saved;
+	size_t nr_refers, refers_room;
+	struct fd_desc **refers; /* those it refers to; rec.refers has their ids */
+	size_t held;		 /* 1 + index of the last task found to hold it: pipe_find_holders() */
 	bool wants_copy; /* one of its descriptors does */
 	size_t written;	 /* 1 + index of the last task whose image got it */
 };
@@ -50,8 +56,7 @@ struct pipe_object {
 	unsigned nr_readers, nr_writers; /* descriptions in the tree that can read, write */
 	uint32_t flags;			 /* all their F_GETFL together */
 	struct task *holder;		 /* first in pre-order */
-	struct task *reader;		 /* whose descriptor reader_fd can read it */
-	int reader_fd;
+	const struct fd_entry *reader;	 /* a descriptor that can read it */
 	bool is_read;	/* rec and bytes are filled */
 	uint8_t *bytes; /* its content, or NULL when that is read again at the write */
 	Stasis__Object rec;
@@ -76,7 +81,7 @@ struct fd_save {
 	size_t nr_entries, entry_room;
 	size_t *task_first; /* index of each task's first entry; one more at the end */
 	struct fd_desc **descs; /* by first entry */
-	size_t nr_descs;
+	size_t nr_descs, desc_room;
 	bool is_kcmp_denied;
 	struct fd_probe *probe; /* the one in use; too large for a stack */
 	void *pipes; /* tsearch(3) tree of struct pipe_object */
@@ -96,10 +101,15 @@ int probe_open(struct fd_save *c, struct fd_desc *d, struct fd_probe **ret,
 	       struct stasis_error *err);
 void probe_close(struct fd_probe *p);
 void probe_closep(struct fd_probe **p);
+int probe_local(struct fd_save *c, struct fd_entry *e, struct stasis_error *err);
+int entry_get_fd(const struct fd_entry *e, struct stasis_error *err); /* a duplicate of it, ours */
 
 /* sharing.c */
 int sharing_find(struct fd_save *c, struct stasis_error *err);
 struct fd_entry *fd_save_find(struct fd_save *c, const struct task *t, int fd);
+/* The known description with e's key and kcmp order, NULL when there is none. */
+struct fd_desc *sharing_find_twin(struct fd_save *c, const struct fd_entry *e);
+int sharing_add(struct fd_save *c, struct fd_desc *d);
 
 /* fd_save.c */
 void fd_save_report(struct fd_save *c, struct task *t, int fd, const char *text,
@@ -139,7 +149,8 @@ int pipe_object_save(struct fd_save *c, const struct fd_probe *p, uint64_t *ret_
 		     struct stasis_error *err);
 /* Whether an end of p's pipe is outside of the tree: UNSUPPORTED. */
 int pipe_check_ends(struct fd_save *c, const struct fd_probe *p, struct stasis_error *err);
-int pipe_write_object(struct fd_save *c, struct task *t, struct pipe_object *o,
+/* The write() of both kinds. */
+int pipe_write_object(struct session *s, struct fd_save *c, struct task *t, struct fd_desc *d,
 		      struct image_writer *w, struct stasis_error *err);
 void pipe_objects_free(struct fd_save *c);
 
@@ -149,11 +160,6 @@ int pipe_check_object(struct fd_load *c, uint64_t id, bool is_external, struct s
 
 /* locks.c: "" when no lock is held through it, else the text of the obstacle */
 const char *lock_obstacle(const char *fdinfo, const char *path, char *buf, size_t len);
-
-/* tty.c */
-struct load_desc;
-int tty_finish(struct fd_load *c, const struct load_desc *l, bool *ret_window_differs,
-	       struct stasis_error *err);
 
 /* kinds.c */
 const struct resource_kind *kind_of_tag(Stasis__Description__KindCase tag);
@@ -170,9 +176,9 @@ struct load_desc {
 	const Stasis__Description *d;
 	const struct resource_kind *kind;
 	struct load_proc *proc; /* first holder, for messages */
-	int first_fd;
+	int first_fd;	  /* -1: no table holds it, another description refers to it */
 	const char *path; /* STASIS_FD_MODIFY: open this instead */
-	bool is_referred; /* some descriptor in the files refers to it */
+	bool is_referred; /* some descriptor or description in the files refers to it */
 	bool is_used;	  /* and is not ignored */
 	bool is_null;	  /* forced: /dev/null takes its place */
 	int fd;		  /* in the master, -1 before */
@@ -224,6 +230,7 @@ struct fd_load {
 	object_fd_fn object_fd;
 	void *object_fd_arg;
 	pid_t foreground;
+	bool window_differs; /* the terminal has another size than at the checkpoint */
 	struct load_desc *current; /* the one that a kind verifies or loads */
 	bool wants_copy_back;	/* restart -C */
 	bool wants_rollback;	/* --rollback-files */
@@ -245,6 +252,9 @@ int load_index(struct fd_load *c, const struct fd_proc *procs, size_t nr,
 struct load_proc *load_find_proc(struct fd_load *c, pid_t pid);
 struct load_desc *load_find_desc(struct fd_load *c, uint64_t id);
 struct load_pipe *load_find_pipe(struct fd_load *c, uint64_t object);
+/* err gets "NAME(PID) fd N: " in front; -1. */
+int load_fail_at(const struct load_desc *l, struct stasis_error *err);
+bool load_is_kept(const struct load_desc *l); /* is what it was: neither ignored nor replaced */
 uint64_t load_pipe_of(const Stasis__Description *d); /* 0: it is no pipe or FIFO */
 /* Object of that type with its holder among the processes to restart. */
 int load_check_object(struct fd_load *c, uint64_t id, Stasis__ObjectType type,

@@ -9,6 +9,7 @@
 #include <linux/kcmp.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 static int compare_u64(uint64_t a, uint64_t b)
 {
@@ -42,11 +43,14 @@ static int compare_entries(const void *pa, const void *pb)
 static int compare_descriptions(struct fd_save *c, const struct fd_entry *a,
 				const struct fd_entry *b)
 {
+	pid_t a_pid = a->local_fd < 0 ? a->task->pid : getpid();
+	pid_t b_pid = b->local_fd < 0 ? b->task->pid : getpid();
 	long got;
 
 	if (c->is_kcmp_denied)
 		return 0;
-	got = syscall(SYS_kcmp, a->task->pid, b->task->pid, KCMP_FILE, a->fd, b->fd);
+	got = syscall(SYS_kcmp, a_pid, b_pid, KCMP_FILE, a->local_fd < 0 ? a->fd : a->local_fd,
+		      b->local_fd < 0 ? b->fd : b->local_fd);
 	if (got < 0 && (errno == EPERM || errno == ENOSYS || errno == EACCES)) {
 		c->is_kcmp_denied = true;
 		s_warn(c->s, "kcmp: %s: descriptors that look the same are taken for duplicates",
@@ -138,15 +142,41 @@ static int share_group(struct fd_save *c, struct fd_entry **group, size_t nr,
 	return 0;
 }
 
+struct fd_desc *sharing_find_twin(struct fd_save *c, const struct fd_entry *e)
+{
+	for (size_t i = 0; i < c->nr_descs; i++)
+		if (!compare_keys(c->descs[i]->first, e) &&
+		    compare_descriptions(c, c->descs[i]->first, e) == 0)
+			return c->descs[i];
+	return NULL;
+}
+
+/* The list grows while it is saved, see refer.c; a description's id is its place in it. */
+int sharing_add(struct fd_save *c, struct fd_desc *d)
+{
+	size_t room = c->desc_room ? 2 * c->desc_room : c->nr_entries + 1;
+
+	if (c->nr_descs == c->desc_room) {
+		struct fd_desc **more = realloc(c->descs, room * sizeof(*more));
+
+		if (!more)
+			return -1;
+		c->descs = more;
+		c->desc_room = room;
+	}
+	stasis__description__init(&d->rec);
+	c->descs[c->nr_descs++] = d;
+	d->rec.id = c->nr_descs;
+	return 0;
+}
+
 /* Descriptions in the order in which their first descriptors come. */
 static int list_descs(struct fd_save *c)
 {
-	c->descs = calloc(c->nr_entries + 1, sizeof(*c->descs));
-	if (!c->descs)
-		return -1;
 	for (size_t i = 0; i < c->nr_entries; i++)
-		if (c->entries[i].desc->first == &c->entries[i])
-			c->descs[c->nr_descs++] = c->entries[i].desc;
+		if (c->entries[i].desc->first == &c->entries[i] &&
+		    sharing_add(c, c->entries[i].desc) < 0)
+			return -1;
 	return 0;
 }
 

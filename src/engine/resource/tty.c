@@ -202,22 +202,30 @@ static int give_terminal(int fd, pid_t pgrp, struct stasis_error *err)
 	return 0;
 }
 
-int tty_finish(struct fd_load *c, const struct load_desc *l, bool *ret_window_differs,
-	       struct stasis_error *err)
+/* A terminal that refuses its settings is no reason to lose the program. */
+static int tty_finish(struct session *s, struct fd_load *c, const Stasis__Description *d,
+		      struct stasis_error *err)
 {
-	const Stasis__Tty *r = l->d->tty;
+	const struct load_desc *l = c->current;
+	const Stasis__Tty *r = d->tty;
+	struct stasis_error why;
 	sigset_t old;
 	int got = 0;
 
+	(void)err;
 	block_ttou(&old);
 	if (r->termios.len)
-		got = set_settings(l->fd, r->termios.data, err);
+		got = set_settings(l->fd, r->termios.data, &why);
 	if (got == 0 && r->is_controlling && c->foreground)
-		got = give_terminal(l->fd, c->foreground, err);
+		got = give_terminal(l->fd, c->foreground, &why);
 	unblock_ttou(&old);
 	if (r->is_controlling && window_differs(l->fd, r))
-		*ret_window_differs = true;
-	return got;
+		c->window_differs = true;
+	if (got < 0) {
+		(void)load_fail_at(l, &why);
+		s_warn(s, "%s", why.text);
+	}
+	return 0;
 }
 
 const struct resource_kind kind_tty = {
@@ -227,4 +235,5 @@ const struct resource_kind kind_tty = {
 	.save = tty_save,
 	.verify = tty_verify,
 	.load = tty_load,
+	.finish = tty_finish,
 };

@@ -206,6 +206,8 @@ static int enter_restorer(struct restore *r, struct restore_proc *p, struct stas
 	    enter_place(r, p->process, err) < 0)
 		return -1;
 	close_above(fd_load_base(r->fds), exe_fd);
+	if (fd_load_attach(r->fds, (pid_t)p->process->pid, err) < 0)
+		return -1;
 	raw_jump(args_blob_address(r), stack, args);
 }
 
