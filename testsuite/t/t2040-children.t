@@ -8,5 +8,6 @@ TEST_LIMIT=240
 matrix zombie
 matrix stopped
 matrix sessions
+matrix exit-signal
 
 test_done

@@ -11,6 +11,7 @@ test_user_namespaces_work || test_skip_all "no user namespaces for ordinary user
 
 matrix procstate
 matrix zombie
+matrix exit-signal
 matrix stopped
 matrix sessions
 matrix futex-200

@@ -230,6 +230,18 @@ static int fill_oom_score(struct task *t, Stasis__Process *ret, struct stasis_er
 	return 0;
 }
 
+/* What the parent gets at the end: of a zombie too, since it decides whether wait(2) without __WCLONE
+ * finds it. */
+static int fill_exit_signal(struct task *t, Stasis__Process *ret, struct stasis_error *err)
+{
+	struct proc_stat st;
+
+	if (proc_read_stat(t->procfd, "stat", &st, err) < 0)
+		return -1;
+	ret->exit_signal = st.exit_signal > 0 ? (uint32_t)st.exit_signal : 0;
+	return 0;
+}
+
 static int fill_stat(struct task *t, Stasis__Process *ret, struct stasis_error *err)
 {
 	uint64_t tick_ns = NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
@@ -239,7 +251,6 @@ static int fill_stat(struct task *t, Stasis__Process *ret, struct stasis_error *
 		return -1;
 	ret->tty_nr = st.tty_nr;
 	ret->tty_pgrp = st.tpgid > 0 ? (uint32_t)tree_vpid_of(t->tree, st.tpgid) : 0;
-	ret->exit_signal = (uint32_t)st.exit_signal;
 	ret->utime_ns = st.utime_ticks * tick_ns;
 	ret->stime_ns = st.stime_ticks * tick_ns;
 	ret->cutime_ns = st.cutime_ticks * tick_ns;
@@ -270,7 +281,8 @@ int dump_process_record(struct session *s, struct task *t, const struct parasite
 		     : t->state == TASK_STOPPED ? STASIS__PROCESS_STATE__PROCESS_STOPPED
 						: STASIS__PROCESS_STATE__PROCESS_RUNNING;
 	ret->exit_status = (uint32_t)(t->state == TASK_ZOMBIE ? t->exit_status : t->stop_signal);
-	ret->exit_signal = SIGCHLD;
+	if (fill_exit_signal(t, ret, err) < 0)
+		return -1;
 	if (t->state == TASK_ZOMBIE)
 		return 0;
 	fill_from_inside(from_inside, ret);

@@ -133,6 +133,35 @@ static void choose_group_helpers(struct restore *r)
 	}
 }
 
+/* The root is the child of whoever restarts it, who waits for SIGCHLD. */
+static uint32_t exit_signal_of(const struct restore_proc *p)
+{
+	return p->index ? p->process->exit_signal : SIGCHLD;
+}
+
+/* A process whose creator is not its parent gets its creator's exit signal. */
+static int check_exit_signals(const struct restore *r, struct stasis_error *err)
+{
+	for (size_t i = 1; i < r->nr; i++) {
+		const struct restore_proc *p = &r->procs[i], *other = NULL;
+
+		if (p->birth_by == BIRTH_BY_SIBLING)
+			other = &r->procs[p->birth_creator];
+		for (size_t k = 1; k < i && p->birth_by == BIRTH_BY_HELPER && !other; k++)
+			if (r->procs[k].birth_by == BIRTH_BY_HELPER &&
+			    r->procs[k].birth_creator == p->birth_creator &&
+			    r->procs[k].birth_session == p->birth_session)
+				other = &r->procs[k];
+		if (other && exit_signal_of(other) != exit_signal_of(p))
+			return stasis_fail(err, STASIS_E_UNSUPPORTED,
+					   "%s(%u): its exit signal %u cannot be given back: its "
+					   "session needs that of process %u, which is %u",
+					   p->process->comm, p->process->pid, exit_signal_of(p),
+					   other->process->pid, exit_signal_of(other));
+	}
+	return 0;
+}
+
 int birth_plan(struct restore *r, struct stasis_error *err)
 {
 	uint32_t group = r->procs[0].process->pgid;
@@ -157,16 +186,17 @@ int birth_plan(struct restore *r, struct stasis_error *err)
 		if (choose_creator(r, &r->procs[i], err) < 0)
 			return -1;
 	choose_group_helpers(r);
-	return 0;
+	return check_exit_signals(r, err);
 }
 
-/* fork() with a given pid. In the child 0. */
-static pid_t fork_as(pid_t pid, uint64_t flags)
+/* fork() with a given pid. In the child 0. With CLONE_PARENT the kernel gives the child the creator's
+ * exit signal and refuses another. */
+static pid_t fork_as(pid_t pid, uint64_t flags, uint32_t exit_signal)
 {
 	uint64_t tid = (uint64_t)pid;
 	struct clone_args args = {
 		.flags = flags,
-		.exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD,
+		.exit_signal = flags & CLONE_PARENT ? 0 : exit_signal,
 		.set_tid = (uint64_t)(uintptr_t)&tid,
 		.set_tid_size = 1,
 	};
@@ -185,7 +215,7 @@ static void note_helper(struct restore *r, pid_t pid)
 static int create_one(struct restore *r, struct restore_proc *p, uint64_t flags,
 		      struct stasis_error *err)
 {
-	pid_t pid = fork_as((pid_t)p->process->pid, flags);
+	pid_t pid = fork_as((pid_t)p->process->pid, flags, exit_signal_of(p));
 
 	if (pid == 0)
 		task_run(r, p->index);
@@ -200,7 +230,7 @@ static int create_one(struct restore *r, struct restore_proc *p, uint64_t flags,
 /* The helper has the dead leader's pid: its session id is what the orphans remember. */
 static int create_by_helper(struct restore *r, struct restore_proc *first, struct stasis_error *err)
 {
-	pid_t leader = first->birth_session, pid = fork_as(leader, 0);
+	pid_t leader = first->birth_session, pid = fork_as(leader, 0, exit_signal_of(first));
 	struct stasis_error child_err;
 	int status;
 
@@ -209,7 +239,7 @@ static int create_by_helper(struct restore *r, struct restore_proc *first, struc
 					 leader);
 	if (pid > 0) {
 		note_helper(r, pid);
-		return waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+		return waitpid(pid, &status, __WALL) == pid && WIFEXITED(status) &&
 				       WEXITSTATUS(status) == 0
 			       ? 0
 			       : shared_error(r, err);
@@ -271,7 +301,7 @@ int birth_enter_session(struct restore *r, struct restore_proc *p, struct stasis
 /* Keeps the group alive until its members have joined. */
 static pid_t start_group_helper(struct restore *r, pid_t group, struct stasis_error *err)
 {
-	pid_t pid = fork_as(group, 0);
+	pid_t pid = fork_as(group, 0, SIGCHLD);
 
 	if (pid < 0)
 		return stasis_fail_errno(err, STASIS_E_BUSY, "stand-in for process group leader %d",

@@ -5,6 +5,7 @@
 
 #include <elf.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -87,6 +88,8 @@ static int load_records(struct restore_proc *p, struct stasis_error *err)
 	if (!p->process->pid || p->process->pid > RESTORE_MAX_PID ||
 	    p->process->pgid > RESTORE_MAX_PID || p->process->sid > RESTORE_MAX_PID)
 		return stasis_fail(err, STASIS_E_CORRUPT, "process id %u", p->process->pid);
+	if (p->process->exit_signal >= NSIG)
+		return stasis_fail(err, STASIS_E_CORRUPT, "exit signal %u", p->process->exit_signal);
 	if (p->process->state == STASIS__PROCESS_STATE__PROCESS_ZOMBIE)
 		return 0;
 	p->mm = image_record(p->image, IMAGE_TAG_MM, 0, &stasis__mm__descriptor, err);

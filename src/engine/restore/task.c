@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { CLOSE_TO_END = -1 };
@@ -42,8 +43,22 @@ static void __attribute__((__noreturn__)) die_as(int status)
 	_exit(status >> 8 & 0xff);
 }
 
-/* Zombies must be dead before their parent goes on: their SIGCHLD was seen long ago and must not come
- * again, so it is let in while nobody handles it. */
+/* Zombies must be dead before their parent goes on: their exit signal was seen long ago and must not
+ * come again. SIGCHLD is let in while nobody handles it; any other, which would kill, is blocked here and
+ * taken. */
+static void take_exit_signal(uint32_t sig)
+{
+	const struct timespec now = {0};
+	sigset_t set;
+
+	if (!sig || sig == SIGCHLD)
+		return;
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, (int)sig);
+	while (sigtimedwait(&set, NULL, &now) > 0 || errno == EINTR)
+		;
+}
+
 static int await_zombies(struct restore *r, size_t index, struct stasis_error *err)
 {
 	for (size_t i = index + 1; i < r->nr; i++) {
@@ -53,9 +68,10 @@ static int await_zombies(struct restore *r, size_t index, struct stasis_error *e
 		if (r->procs[i].parent != index ||
 		    child->state != STASIS__PROCESS_STATE__PROCESS_ZOMBIE)
 			continue;
-		if (waitid(P_PID, child->pid, &info, WEXITED | WNOWAIT) < 0)
+		if (waitid(P_PID, child->pid, &info, WEXITED | WNOWAIT | __WALL) < 0)
 			return stasis_fail_errno(err, STASIS_E_INTERNAL, "wait for zombie %u",
 						 child->pid);
+		take_exit_signal(child->exit_signal);
 	}
 	return 0;
 }
