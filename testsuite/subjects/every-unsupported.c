@@ -50,21 +50,6 @@ static int make_raw(void)
 	return socket(AF_INET, SOCK_RAW, 1);
 }
 
-static int make_unix_stream(void)
-{
-	return socket(AF_UNIX, SOCK_STREAM, 0);
-}
-
-static int make_unix_dgram(void)
-{
-	return socket(AF_UNIX, SOCK_DGRAM, 0);
-}
-
-static int make_unix_seqpacket(void)
-{
-	return socket(AF_UNIX, SOCK_SEQPACKET, 0);
-}
-
 static int make_netlink(void)
 {
 	return socket(AF_NETLINK, SOCK_RAW, 0);
@@ -303,9 +288,6 @@ static const struct {
 	{"TCP socket (IPv6)", make_tcp6},
 	{"UDP socket (IPv4)", make_udp},
 	{"raw socket (IPv4)", make_raw},
-	{"UNIX stream socket", make_unix_stream},
-	{"UNIX datagram socket", make_unix_dgram},
-	{"UNIX seqpacket socket", make_unix_seqpacket},
 	{"netlink socket", make_netlink},
 	{"packet socket", make_packet},
 	{"vsock socket", make_vsock},

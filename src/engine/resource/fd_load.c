@@ -265,6 +265,7 @@ void fd_load_free(struct fd_load *c)
 	if (!c)
 		return;
 	copy_back_undo(c);
+	unix_load_free(c);
 	close_pipes(c);
 	for (size_t i = 0; i < c->nr_descs; i++)
 		scoped_close_fd(&c->descs[i].fd);

@@ -262,6 +262,22 @@ static bool wants_save(const struct fd_desc *d)
 	return !d->is_counted || (d->is_used && !d->is_saved && !d->pipe);
 }
 
+/* Not for what could not be saved at all. */
+static int settle_all(struct fd_save *c, struct stasis_error *err)
+{
+	for (size_t i = 0; i < c->nr_descs; i++) {
+		struct fd_desc *d = c->descs[i];
+		struct stasis_error why;
+
+		if (!d->is_saved || !d->kind->settle || d->kind->tag != d->rec.kind_case ||
+		    d->kind->settle(c->s, c, d, &why) == 0)
+			continue;
+		if (take_obstacle(c, d, &why, err) < 0)
+			return fail_at(d, err);
+	}
+	return 0;
+}
+
 /* Saving one may add others to the list, or make use of one that was passed over: again then. */
 static int save_all(struct fd_save *c, struct stasis_error *err)
 {
@@ -280,7 +296,7 @@ static int save_all(struct fd_save *c, struct stasis_error *err)
 		if (c->descs[i]->pipe && c->descs[i]->is_used &&
 		    save_pipe(c, c->descs[i], err) < 0)
 			return fail_at(c->descs[i], err);
-	return 0;
+	return settle_all(c, err);
 }
 
 static int collect(struct fd_save *c, const struct stasis_fd_choice *choices, size_t nr_choices,
@@ -400,6 +416,7 @@ void fd_save_free(struct fd_save *c)
 	if (!c)
 		return;
 	pipe_objects_free(c);
+	unix_save_done(c);
 	for (size_t i = 0; i < c->nr_descs; i++) {
 		scoped_close_fd(&c->descs[i]->first->local_fd);
 		free(c->descs[i]->refers);

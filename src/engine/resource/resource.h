@@ -41,6 +41,10 @@ struct resource_kind {
 	 * kept) and goes on. Must not change the target. */
 	int (*save)(struct session *s, struct fd_save *c, const struct fd_probe *p,
 		    Stasis__Description *ret, struct stasis_error *err);
+	/* What depends on other descriptions, when save() was called for all of the tree: which of
+	 * them is at the other end. May be NULL; obstacles as with save(). */
+	int (*settle)(struct session *s, struct fd_save *c, struct fd_desc *d,
+		      struct stasis_error *err);
 	/* Write further records and bulk content of a description that save() recorded, behind its
 	 * DESCRIPTION record; once for each file, which is t's. May be NULL. */
 	int (*write)(struct session *s, struct fd_save *c, struct task *t, struct fd_desc *d,

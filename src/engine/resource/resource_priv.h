@@ -38,6 +38,7 @@ struct fd_desc {
 	uint32_t fs_magic;
 	char *link;
 	struct pipe_object *pipe; /* when it is an end of one */
+	struct unix_saved *unix_socket; /* when it is one; see unix.h */
 	char *obstacle;	 /* why it cannot be saved */
 	bool is_used;	 /* a descriptor or description that is to be saved refers to it */
 	bool is_counted; /* save_desc() has looked at it */
@@ -93,6 +94,8 @@ struct fd_save {
 	struct stasis_error first_obstacle;
 	struct copied_file *copies;
 	int copies_dirfd;
+	struct unix_table *unix_table; /* every Unix socket of the machine, NULL until needed */
+	struct unix_guard *unix_guard, *unix_viewer; /* see unix_guard.c */
 };
 
 /* probe.c */
@@ -154,6 +157,10 @@ int pipe_write_object(struct session *s, struct fd_save *c, struct task *t, stru
 		      struct image_writer *w, struct stasis_error *err);
 void pipe_objects_free(struct fd_save *c);
 
+/* unix_diag.c, unix_make.c */
+void unix_save_done(struct fd_save *c);
+void unix_load_free(struct fd_load *c);
+
 /* pipe_load.c */
 int pipe_fill(struct fd_load *c, int fd, const Stasis__Object *o, struct stasis_error *err);
 int pipe_check_object(struct fd_load *c, uint64_t id, bool is_external, struct stasis_error *err);
@@ -165,7 +172,7 @@ const char *lock_obstacle(const char *fdinfo, const char *path, char *buf, size_
 const struct resource_kind *kind_of_tag(Stasis__Description__KindCase tag);
 
 extern const struct resource_kind kind_regular, kind_directory, kind_pipe, kind_fifo, kind_chardev,
-	kind_tty, kind_eventfd, kind_memfd, kind_unsupported;
+	kind_tty, kind_eventfd, kind_memfd, kind_unix, kind_unsupported;
 
 /* ---- restore ---- */
 
@@ -237,6 +244,7 @@ struct fd_load {
 	int copy_dirfd;		/* folder of the image, -1 when not needed */
 	struct put_back *backs; /* files that were replaced: see copy_back.c */
 	pid_t backs_pid;	/* who replaced them: a forked child undoes nothing */
+	struct unix_load *unix_load; /* Unix sockets, NULL until one is verified; see unix.h */
 };
 
 /* copy_back.c: what restart -C and --rollback-files do to files, and how it is undone */

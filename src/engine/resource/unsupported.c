@@ -60,9 +60,6 @@ static const struct {
 	int family, type; /* type 0: any */
 	const char *what;
 } by_socket[] = {
-	{AF_UNIX,      SOCK_STREAM,    "UNIX stream socket"},
-	{AF_UNIX,      SOCK_DGRAM,     "UNIX datagram socket"},
-	{AF_UNIX,      SOCK_SEQPACKET, "UNIX seqpacket socket"},
 	{AF_INET,      SOCK_STREAM,    "TCP socket (IPv4)"},
 	{AF_INET,      SOCK_DGRAM,     "UDP socket (IPv4)"},
 	{AF_INET,      SOCK_RAW,       "raw socket (IPv4)"},

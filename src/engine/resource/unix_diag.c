@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the kernel tells of Unix sockets beside the descriptor: who is connected with whom, who waits
+ * to be accepted, to which inode a name is bound (unix_diag, Linux 3.3, for every user). All sockets of
+ * the network namespace are listed once; the tree stands still meanwhile.
+ */
+#include "resource/unix.h"
+
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <linux/unix_diag.h>
+#include <string.h>
+
+enum {
+	ANSWER_BYTES = 1 << 16,
+	STATE_ESTABLISHED = 1, /* include/net/tcp_states.h, for Unix sockets too */
+	STATE_LISTEN = 10,
+	ROOM_STEP = 64,
+};
+
+struct unix_table {
+	size_t nr, room;
+	struct unix_info *infos; /* by ino */
+};
+
+static int send_request(int fd, struct stasis_error *err)
+{
+	struct {
+		struct nlmsghdr head;
+		struct unix_diag_req body;
+	} request = {
+		.head = {.nlmsg_len = sizeof(request),
+			 .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+			 .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+		.body = {.sdiag_family = AF_UNIX,
+			 .udiag_states = ~0u,
+			 .udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER |
+				       UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN},
+	};
+
+	if (send(fd, &request, sizeof(request), 0) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "ask the kernel for Unix sockets");
+	return 0;
+}
+
+static int take_pending(struct fd_save *c, struct unix_info *info, const void *value, size_t len)
+{
+	info->nr_pending = len / sizeof(*info->pending);
+	info->pending = arena_memdup(&c->arena, value, info->nr_pending * sizeof(*info->pending));
+	return info->pending ? 0 : -1;
+}
+
+/* Values are not aligned to more than four bytes. */
+static int take_attribute(struct fd_save *c, struct unix_info *info, unsigned type,
+			  const void *value, size_t len)
+{
+	struct unix_diag_vfs vfs;
+	struct unix_diag_rqlen queue;
+
+	switch (type) {
+	case UNIX_DIAG_NAME:
+		info->name_len = len < UNIX_NAME_MAX ? len : UNIX_NAME_MAX;
+		memcpy(info->name, value, info->name_len);
+		return 0;
+	case UNIX_DIAG_VFS:
+		if (len < sizeof(vfs))
+			return 0;
+		memcpy(&vfs, value, sizeof(vfs));
+		info->has_file = true;
+		info->file_ino = vfs.udiag_vfs_ino;
+		return 0;
+	case UNIX_DIAG_PEER:
+		info->has_peer = len >= sizeof(info->peer);
+		if (info->has_peer)
+			memcpy(&info->peer, value, sizeof(info->peer));
+		return 0;
+	case UNIX_DIAG_ICONS:
+		return take_pending(c, info, value, len);
+	case UNIX_DIAG_RQLEN:
+		if (len < sizeof(queue))
+			return 0;
+		memcpy(&queue, value, sizeof(queue));
+		info->queued = queue.udiag_rqueue;
+		info->backlog = queue.udiag_wqueue;
+		return 0;
+	case UNIX_DIAG_SHUTDOWN:
+		info->shutdown = *(const uint8_t *)value;
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+static struct unix_info *add(struct unix_table *t)
+{
+	if (t->nr == t->room) {
+		size_t room = 2 * t->room + ROOM_STEP;
+		struct unix_info *more = realloc(t->infos, room * sizeof(*more));
+
+		if (!more)
+			return NULL;
+		t->infos = more;
+		t->room = room;
+	}
+	memset(&t->infos[t->nr], 0, sizeof(*t->infos));
+	return &t->infos[t->nr++];
+}
+
+static int take_socket(struct fd_save *c, const struct nlmsghdr *head)
+{
+	const struct unix_diag_msg *m = NLMSG_DATA(head);
+	int left = (int)head->nlmsg_len - (int)NLMSG_LENGTH(sizeof(*m));
+	const uint8_t *at = (const uint8_t *)(m + 1);
+	struct unix_info *info;
+
+	if (left < 0)
+		return 0;
+	info = add(c->unix_table);
+	if (!info)
+		return -1;
+	info->ino = m->udiag_ino;
+	info->type = m->udiag_type;
+	info->is_listening = m->udiag_state == STATE_LISTEN;
+	info->is_connected = m->udiag_state == STATE_ESTABLISHED;
+	while (left >= (int)sizeof(struct rtattr)) {
+		struct rtattr a;
+		size_t step;
+
+		memcpy(&a, at, sizeof(a));
+		step = RTA_ALIGN(a.rta_len);
+		if (a.rta_len < sizeof(a) || a.rta_len > (size_t)left)
+			break;
+		if (take_attribute(c, info, a.rta_type, at + sizeof(a), a.rta_len - sizeof(a)) < 0)
+			return -1;
+		at += step;
+		left -= (int)step;
+	}
+	return 0;
+}
+
+/* 1: there is more to come. */
+static int take_answer(struct fd_save *c, const uint8_t *answer, size_t len,
+		       struct stasis_error *err)
+{
+	for (const struct nlmsghdr *h = (const void *)answer; NLMSG_OK(h, len);
+	     h = NLMSG_NEXT(h, len)) {
+		if (h->nlmsg_type == NLMSG_DONE)
+			return 0;
+		if (h->nlmsg_type == NLMSG_ERROR) {
+			errno = -((const struct nlmsgerr *)NLMSG_DATA(h))->error;
+			if (errno == ENOENT)
+				return stasis_fail(err, STASIS_E_UNSUPPORTED,
+						   "the kernel does not list Unix sockets; it needs "
+						   "CONFIG_UNIX_DIAG (modprobe unix_diag)");
+			return stasis_fail_errno(err, STASIS_E_IO, "list Unix sockets");
+		}
+		if (take_socket(c, h) < 0)
+			return stasis_fail(err, STASIS_E_NOMEM, "no memory for Unix sockets");
+	}
+	return 1;
+}
+
+static int compare_infos(const void *pa, const void *pb)
+{
+	const struct unix_info *a = pa, *b = pb;
+
+	return a->ino < b->ino ? -1 : a->ino > b->ino;
+}
+
+static int list_all(struct fd_save *c, struct stasis_error *err)
+{
+	scoped_fd int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	scoped_free uint8_t *answer = malloc(ANSWER_BYTES);
+	int more = 1;
+
+	c->unix_table = fd_save_alloc(c, sizeof(*c->unix_table));
+	if (!answer || !c->unix_table)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for Unix sockets");
+	if (fd < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "netlink socket");
+	if (send_request(fd, err) < 0)
+		return -1;
+	while (more > 0) {
+		ssize_t n = recv(fd, answer, ANSWER_BYTES, 0);
+
+		if (n < 0)
+			return stasis_fail_errno(err, STASIS_E_IO, "list Unix sockets");
+		more = take_answer(c, answer, (size_t)n, err);
+	}
+	if (c->unix_table->nr)
+		qsort(c->unix_table->infos, c->unix_table->nr, sizeof(*c->unix_table->infos),
+		      compare_infos);
+	return more;
+}
+
+struct unix_info *unix_info_get(struct fd_save *c, uint64_t ino, struct stasis_error *err)
+{
+	struct unix_info key = {.ino = (uint32_t)ino};
+
+	if (!c->unix_table && list_all(c, err) < 0)
+		return NULL;
+	if (!ino || !c->unix_table->nr)
+		return NULL;
+	return bsearch(&key, c->unix_table->infos, c->unix_table->nr, sizeof(key), compare_infos);
+}
+
+bool unix_info_has_orphan_data(const struct fd_save *c, const struct unix_info *listener)
+{
+	for (size_t i = 0; i < c->unix_table->nr && !c->unix_table->infos[i].ino; i++) {
+		const struct unix_info *info = &c->unix_table->infos[i];
+
+		if (info->queued && !info->peer && info->name_len == listener->name_len &&
+		    !memcmp(info->name, listener->name, info->name_len))
+			return true;
+	}
+	return false;
+}
+
+void unix_save_done(struct fd_save *c)
+{
+	unix_guard_end(c);
+	if (c->unix_table)
+		free(c->unix_table->infos);
+}
