@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* An address in another process: an integer, so that it cannot be dereferenced by mistake. */
 typedef uint64_t tracee_addr;
@@ -28,7 +29,17 @@ struct session {
 	struct log_sink log;
 	struct caps caps;
 	bool is_forced; /* -F */
+	/* Restart of a tree with namespaces of its own: be where the process with that pid finds its
+	 * files and its network; 0: where we were. NULL: they are ours. */
+	int (*enter)(void *arg, pid_t pid, struct stasis_error *err);
+	void *enter_arg;
 };
+
+/* To be called before a path of a process's is looked at or opened, or a socket is made for it. */
+static inline int session_enter(struct session *s, pid_t pid, struct stasis_error *err)
+{
+	return s->enter ? s->enter(s->enter_arg, pid, err) : 0;
+}
 
 int session_init(struct session *s, stasis_log_fn fn, void *arg, enum stasis_log_level level,
 		 struct stasis_error *err);

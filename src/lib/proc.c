@@ -162,25 +162,21 @@ static int status_groups(const char *text, struct proc_status *st, struct stasis
 	return 0;
 }
 
-/* The last number of a line that has one for each pid namespace from ours inwards (Linux 4.1);
- * *ret_depth counts those below ours. */
-static pid_t status_innermost(const char *text, const char *key, uint32_t *ret_depth)
+/* A line with a number for each pid namespace from ours inwards; returns how many. */
+static uint32_t status_ns_ids(const char *text, const char *key, pid_t ret[PROC_MAX_NS_IDS])
 {
 	const char *p = status_value(text, key);
-	pid_t id = 0;
+	uint32_t nr = 0;
 	char *end;
 
-	*ret_depth = 0;
-	for (uint32_t depth = 0; p && *p != '\n' && *p; depth++) {
-		pid_t next = (pid_t)strtol(p, &end, 10);
-
+	while (p && *p != '\n' && *p && nr < PROC_MAX_NS_IDS) {
+		ret[nr] = (pid_t)strtol(p, &end, 10);
 		if (end == p)
 			break;
-		id = next;
-		*ret_depth = depth;
+		nr++;
 		p = end + strspn(end, " \t");
 	}
-	return id;
+	return nr;
 }
 
 int proc_read_status(int procfd, const char *name, struct proc_status *ret,
@@ -212,9 +208,9 @@ int proc_read_status(int procfd, const char *name, struct proc_status *ret,
 	ret->seccomp = (uint32_t)status_number(text, "Seccomp", 10);
 	ret->nr_seccomp_filters = (uint32_t)status_number(text, "Seccomp_filters", 10);
 	ret->core_dumping = status_number(text, "CoreDumping", 10) != 0;
-	ret->ns_pgid = status_innermost(text, "NSpgid", &ret->nr_ns_pids);
-	ret->ns_sid = status_innermost(text, "NSsid", &ret->nr_ns_pids);
-	ret->ns_pid = status_innermost(text, "NSpid", &ret->nr_ns_pids);
+	(void)status_ns_ids(text, "NSpgid", ret->ns_pgid);
+	(void)status_ns_ids(text, "NSsid", ret->ns_sid);
+	ret->nr_ns_ids = status_ns_ids(text, "NSpid", ret->ns_pid);
 	return status_groups(text, ret, err);
 }
 

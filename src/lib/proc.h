@@ -34,6 +34,7 @@ struct proc_stat {
 int proc_read_stat(int procfd, const char *name, struct proc_stat *ret, struct stasis_error *err);
 
 #define PROC_MAX_GROUPS 65536
+#define PROC_MAX_NS_IDS 33 /* pid namespaces nest 32 deep: MAX_PID_NS_LEVEL */
 
 /* /proc/PID/status. */
 struct proc_status {
@@ -48,9 +49,10 @@ struct proc_status {
 	bool no_new_privs;
 	uint32_t seccomp; /* mode */
 	uint32_t nr_seccomp_filters; /* Linux 5.9 */
-	uint32_t nr_ns_pids; /* how deep in pid namespaces below ours */
-	/* pid, process group and session in its own pid namespace */
-	pid_t ns_pid, ns_pgid, ns_sid;
+	/* pid, process group and session in each pid namespace from that of /proc inwards, its own last
+	 * (Linux 4.1); 0 where the group or session is of another namespace */
+	uint32_t nr_ns_ids;
+	pid_t ns_pid[PROC_MAX_NS_IDS], ns_pgid[PROC_MAX_NS_IDS], ns_sid[PROC_MAX_NS_IDS];
 	bool core_dumping;
 };
 int proc_read_status(int procfd, const char *name, struct proc_status *ret,

@@ -15,9 +15,10 @@ engine/tree		lib arch inject session.h
 engine/parasite		parasite arch
 engine/restorer		parasite arch restorer memory/vma_flags.h
 engine/memory		lib arch image inject tree parasite session.h
+engine/ns		lib image tree session.h
 engine/resource		lib image inject tree session.h
-engine/dump		lib arch image inject memory parasite resource tree session.h stasis
-engine/restore		lib arch image inject memory parasite resource restorer tree session.h stasis
+engine/dump		lib arch image inject memory ns parasite resource tree session.h stasis
+engine/restore		lib arch image inject memory ns parasite resource restorer tree session.h stasis
 api			lib
 cmds			lib
 daemon			lib

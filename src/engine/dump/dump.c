@@ -186,13 +186,16 @@ static int write_live(struct dump_plan *p, struct task *t, const struct task_pen
 	Stasis__Process process;
 
 	if (inject_collect(t, &inside, &threads, err) < 0 ||
-	    dump_process_record(p->s, t, inside, &pending->shared, &a, &process, err) < 0 ||
-	    image_put_record(w, IMAGE_TAG_PROCESS, &process.base, err) < 0)
+	    dump_process_record(p->s, t, inside, &pending->shared, &a, &process, err) < 0)
+		return -1;
+	process.namespaces = ns_save_member(p->ns, t);
+	if (image_put_record(w, IMAGE_TAG_PROCESS, &process.base, err) < 0)
 		return -1;
 	if (put_threads(p->s, t, threads, pending, &a, w, err) < 0 ||
 	    put_mm(p, t, inside, w, err) < 0)
 		return -1;
-	if (fd_save_write(p->fds, t, w, err) < 0)
+	if (ns_save_write(p->ns, t, dump_plan_fresh_object, p, w, err) < 0 ||
+	    fd_save_write(p->fds, t, w, err) < 0)
 		return -1;
 	return mem_save_write(p->mem, t, w, err);
 }
@@ -205,6 +208,7 @@ static int write_zombie(struct dump_plan *p, struct task *t, struct image_writer
 
 	if (dump_process_record(p->s, t, NULL, NULL, &a, &process, err) < 0)
 		return -1;
+	process.namespaces = ns_save_member(p->ns, t);
 	return image_put_record(w, IMAGE_TAG_PROCESS, &process.base, err);
 }
 

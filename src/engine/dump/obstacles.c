@@ -8,12 +8,6 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-enum { TEXT_BYTES = 240 };
-
-/* Namespaces that restart does not make: the tree must be in ours. Of a user, pid or mount namespace
- * it may have its own, as what an ordinary user restarted has. */
-static const char *const shared_namespaces[] = {"net", "uts", "ipc", "cgroup", "time"};
-
 static bool same_file(int a_dirfd, const char *a, int b_dirfd, const char *b)
 {
 	struct stat st_a, st_b;
@@ -23,26 +17,18 @@ static bool same_file(int a_dirfd, const char *a, int b_dirfd, const char *b)
 	return st_a.st_dev == st_b.st_dev && st_a.st_ino == st_b.st_ino;
 }
 
-static void check_namespaces(struct dump_plan *p, struct task *t, int self)
+/* Of the other kinds a tree may have its own, see ns/. */
+static void check_time_namespace(struct dump_plan *p, struct task *t, int self)
 {
-	char name[32], text[TEXT_BYTES];
-
-	for (size_t i = 0; i < sizeof(shared_namespaces) / sizeof(shared_namespaces[0]); i++) {
-		(void)snprintf(name, sizeof(name), "ns/%s", shared_namespaces[i]);
-		if (same_file(t->procfd, name, self, name))
-			continue;
-		(void)snprintf(text, sizeof(text),
-			       "is in a %s namespace of its own, which is not supported yet; "
-			       "checkpoint it from inside of that namespace",
-			       shared_namespaces[i]);
-		dump_plan_add_obstacle(p, t, -1, text);
-	}
-	/* another mount namespace with another tree of files: paths would lead elsewhere */
-	if (!same_file(t->procfd, "ns/mnt", self, "ns/mnt") &&
-	    !same_file(t->procfd, "root", self, "root"))
+	if (!same_file(t->procfd, "ns/time", self, "ns/time"))
 		dump_plan_add_obstacle(p, t, -1,
-				       "is in a mount namespace with a root of its own, which is not "
-				       "supported yet; checkpoint it from inside of that namespace");
+				       "is in a time namespace of its own, which is not supported yet; "
+				       "checkpoint it from inside of that namespace");
+}
+
+static void add_obstacle(void *arg, struct task *t, const char *text)
+{
+	dump_plan_add_obstacle(arg, t, -1, text);
 }
 
 /* As many filters as we are under ourselves are those of the container, which restart's children
@@ -72,10 +58,12 @@ int dump_check_tasks(struct dump_plan *p, struct stasis_error *err)
 		return stasis_fail_errno(err, STASIS_E_IO, "open '/proc/self'");
 	if (proc_read_status(self, "status", &own, err) < 0)
 		return -1;
+	if (ns_save_collect(p->s, p->tree, add_obstacle, p, &p->ns, err) < 0)
+		return -1;
 	tree_for_each(p->tree, i, t) {
 		if (t->state == TASK_ZOMBIE)
 			continue;
-		check_namespaces(p, t, self);
+		check_time_namespace(p, t, self);
 		if (check_seccomp(p, t, &own, err) < 0)
 			return -1;
 	}

@@ -41,7 +41,7 @@ static uint64_t get_object(void *arg, struct task *t, const struct stat *st, int
 	return mem_save_object(p->mem, t, st, fd, link, err);
 }
 
-static uint64_t fresh_object(void *arg)
+uint64_t dump_plan_fresh_object(void *arg)
 {
 	struct dump_plan *p = arg;
 
@@ -51,7 +51,7 @@ static uint64_t fresh_object(void *arg)
 int dump_plan_make(struct session *s, const struct stasis_dump_opts *opts, struct dump_plan *p,
 		   struct stasis_error *err)
 {
-	struct object_source objects = {.arg = p, .get = get_object, .fresh = fresh_object};
+	struct object_source objects = {.arg = p, .get = get_object, .fresh = dump_plan_fresh_object};
 	unsigned timeout_ms = opts->stop_timeout_ms ? opts->stop_timeout_ms : DUMP_STOP_TIMEOUT_MS;
 	struct stasis_error task_err, fd_err;
 	int task_result, mem_result;
@@ -81,6 +81,7 @@ void dump_plan_done(struct dump_plan *p)
 {
 	fd_save_free(p->fds);
 	mem_save_free(p->mem);
+	ns_save_free(p->ns);
 	tree_resumep(&p->tree);
 	for (size_t i = 0; i < p->nr_obstacles; i++)
 		free(p->obstacles[i].text);

@@ -3,6 +3,7 @@
 #define DUMP_PLAN_H
 
 #include "memory/memory.h"
+#include "ns/ns.h"
 #include "resource/resource.h"
 
 enum { DUMP_STOP_TIMEOUT_MS = 10000 };
@@ -19,6 +20,7 @@ struct dump_plan {
 	struct session *s;
 	bool warns; /* -F: obstacles are told as they are found, and passed by */
 	struct tree *tree;
+	struct ns_save *ns;
 	struct mem_save *mem;
 	struct fd_save *fds;
 	size_t nr_obstacles;
@@ -30,6 +32,9 @@ struct dump_plan {
 int dump_plan_make(struct session *s, const struct stasis_dump_opts *opts, struct dump_plan *p,
 		   struct stasis_error *err);
 void dump_plan_add_obstacle(struct dump_plan *p, struct task *t, int fd, const char *text);
+
+/* An id for an object that is neither memory nor a descriptor's; arg is the plan. */
+uint64_t dump_plan_fresh_object(void *arg);
 
 /* obstacles.c: what is neither memory nor descriptor. UNSUPPORTED with the first, unless forced. */
 int dump_check_tasks(struct dump_plan *p, struct stasis_error *err);

@@ -214,7 +214,7 @@ static int fill_timers(struct task *t, struct arena *a, Stasis__Process *ret,
 		ret->timers[i]->value_ns = values[i].value_ns;
 		ret->timers[i]->interval_ns = values[i].interval_ns;
 		ret->timers[i]->overrun = values[i].overrun;
-		ret->timers[i]->notify_tid = tree_vpid_of(t->tree, ret->timers[i]->notify_tid);
+		ret->timers[i]->notify_tid = tree_own_tid(t, ret->timers[i]->notify_tid);
 	}
 	return 0;
 }

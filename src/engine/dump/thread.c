@@ -121,6 +121,10 @@ int dump_thread_record(struct session *s, struct thread *th,
 	(void)s;
 	stasis__thread__init(ret);
 	ret->tid = (uint32_t)th->vtid;
+	ret->n_inner_tids = th->task->nr_inner;
+	ret->inner_tids = arena_memdup(a, th->inner_tids, sizeof(th->inner_tids));
+	if (!ret->inner_tids)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a record");
 	ret->sigmask = th->sigmask;
 	ret->rseq_ptr = th->rseq_ptr;
 	ret->rseq_len = th->rseq_len;

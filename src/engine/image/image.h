@@ -21,6 +21,7 @@ enum image_tag {
 	IMAGE_TAG_FDTABLE = 5,
 	IMAGE_TAG_DESCRIPTION = 6, /* one per open file description */
 	IMAGE_TAG_OBJECT = 7,	   /* one per object */
+	IMAGE_TAG_NAMESPACE = 25,  /* one per namespace of the tree's own */
 	IMAGE_TAG_DIGESTS = 8,	   /* raw uint64_t[], little-endian: one per program header */
 };
 

@@ -165,7 +165,8 @@ static int tag_check(const struct image *img, const struct image_note_ref *ref,
 {
 	if (strcmp(ref->owner, IMAGE_OWNER) != 0 || ref->type >= IMAGE_FIRST_OPTIONAL)
 		return 0;
-	if (ref->type >= IMAGE_TAG_INFO && ref->type <= IMAGE_TAG_DIGESTS)
+	if ((ref->type >= IMAGE_TAG_INFO && ref->type <= IMAGE_TAG_DIGESTS) ||
+	    ref->type == IMAGE_TAG_NAMESPACE)
 		return 0;
 	return stasis_fail(err, STASIS_E_UNSUPPORTED,
 			   "image '%s' has a record of kind %u that this Stasis does not know: use "

@@ -15,6 +15,7 @@
 /* One file as all its mappings together describe it. */
 struct wanted_file {
 	const Stasis__Vma *v; /* the one that needs most */
+	pid_t pid;	      /* of a process that maps it */
 	size_t next;	      /* with the same device and inode, or NONE */
 	bool is_code;	      /* mapped privately and executable somewhere */
 };
@@ -56,12 +57,13 @@ static struct wanted_file *find(struct wanted *w, const Stasis__Vma *v, struct s
 	return f;
 }
 
-static int want(struct wanted *w, const Stasis__Vma *v, struct stasis_error *err)
+static int want(struct wanted *w, pid_t pid, const Stasis__Vma *v, struct stasis_error *err)
 {
 	struct wanted_file *f = find(w, v, err);
 
 	if (!f)
 		return -1;
+	f->pid = pid;
 	if ((v->file_flags & O_ACCMODE) == O_RDWR)
 		f->v = v;
 	if (v->kind == STASIS__VMA_KIND__VMA_FILE_PRIVATE && (v->prot & PROT_EXEC))
@@ -126,7 +128,7 @@ static int collect(struct mem_load *m, struct wanted *w, struct stasis_error *er
 		for (size_t i = 0; i < lp->nr_vmas; i++)
 			if (lp->vmas[i].is_staged && lp->vmas[i].v->file && !lp->vmas[i].v->object &&
 			    lp->vmas[i].v->kind != STASIS__VMA_KIND__VMA_ANON_PRIVATE &&
-			    want(w, lp->vmas[i].v, err) < 0)
+			    want(w, lp->p->pid, lp->vmas[i].v, err) < 0)
 				return -1;
 	}
 	return 0;
@@ -139,7 +141,7 @@ int load_check_files(struct mem_load *m, struct stasis_error *err)
 	if (collect(m, &w, err) < 0)
 		return -1;
 	for (size_t i = 0; i < w.nr; i++)
-		if (check_file(m, &w.v[i], err) < 0)
+		if (session_enter(m->s, w.v[i].pid, err) < 0 || check_file(m, &w.v[i], err) < 0)
 			return -1;
-	return 0;
+	return session_enter(m->s, 0, err);
 }

@@ -61,10 +61,10 @@ static char *exact_path(struct mem_save *m, const struct task *t, const struct v
 	return arena_strdup(&m->arena, link ? link : v->path);
 }
 
-static bool is_at_path(const struct vma *v, const char *path, const struct stat *mapped,
-		       struct stat *ret)
+static bool is_at_path(const struct task *t, const struct vma *v, const char *path,
+		       const struct stat *mapped, struct stat *ret)
 {
-	if (fstatat(AT_FDCWD, path, ret, AT_SYMLINK_NOFOLLOW) < 0)
+	if (task_stat_path(t, path, AT_SYMLINK_NOFOLLOW, ret) < 0)
 		return false;
 	if (mapped)
 		return ret->st_dev == mapped->st_dev && ret->st_ino == mapped->st_ino;
@@ -86,12 +86,13 @@ static bool find_at_path(struct mem_save *m, struct task *t, const struct vma *v
 {
 	*ret_is_known = false;
 	/* the cheap question first: nearly every file is where it was */
-	if (v->dev != m->shm_dev && fstatat(AT_FDCWD, path, ret, AT_SYMLINK_NOFOLLOW) == 0 &&
+	if (v->dev != m->shm_dev && task_stat_path(t, path, AT_SYMLINK_NOFOLLOW, ret) == 0 &&
 	    ret->st_dev == v->dev && ret->st_ino == v->ino)
 		return true;
 	if (m->s->caps.is_root)
 		*ret_is_known = stat_mapped(t, v, ret_mapped);
-	return v->dev != m->shm_dev && is_at_path(v, path, *ret_is_known ? ret_mapped : NULL, ret);
+	return v->dev != m->shm_dev &&
+	       is_at_path(t, v, path, *ret_is_known ? ret_mapped : NULL, ret);
 }
 
 /* Fill f for a mapping that is the first of its file. */

@@ -235,7 +235,7 @@ static int fill_exe(struct mem_save *m, struct task *t, Stasis__Mm *ret, struct 
 		return stasis_fail(err, STASIS_E_NOMEM, "name of the executable");
 	stasis__file_id__init(ret->exe);
 	save_file_id(ret->exe, &st);
-	ret->exe->deleted = fstatat(AT_FDCWD, path, &at_path, 0) < 0 ||
+	ret->exe->deleted = task_stat_path(t, path, 0, &at_path) < 0 ||
 			    at_path.st_dev != st.st_dev || at_path.st_ino != st.st_ino;
 	if (ret->exe->deleted && len > tail && strcmp(path + len - tail, deleted) == 0)
 		path[len - tail] = '\0';

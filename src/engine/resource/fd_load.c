@@ -33,6 +33,8 @@ static int verify_path(const struct load_desc *l, struct stasis_error *err)
 static int verify_desc(struct fd_load *c, struct load_desc *l, struct stasis_error *err)
 {
 	c->current = l;
+	if (session_enter(c->s, l->proc->pid, err) < 0)
+		return -1;
 	if (l->path)
 		return verify_path(l, err);
 	if (copy_back_wanted(c, l->d))
@@ -192,6 +194,8 @@ static int open_desc(struct fd_load *c, struct load_desc *l, struct stasis_error
 	scoped_fd int fd = -1;
 
 	c->current = l;
+	if (session_enter(c->s, l->proc->pid, err) < 0)
+		return -1;
 	if (l->is_null || l->path)
 		fd = l->is_null ? open_null(l->d, err) : open_instead(l, err);
 	else
@@ -235,7 +239,10 @@ static int wire_all(struct fd_load *c, struct stasis_error *err)
 	for (size_t i = 0; i < c->nr_descs; i++) {
 		struct load_desc *l = c->current = &c->descs[i];
 
-		if (load_is_kept(l) && l->kind->wire && l->kind->wire(c->s, c, l->d, err) < 0)
+		if (!load_is_kept(l) || !l->kind->wire)
+			continue;
+		if (session_enter(c->s, l->proc->pid, err) < 0 ||
+		    l->kind->wire(c->s, c, l->d, err) < 0)
 			return load_fail_at(l, err);
 	}
 	return 0;

@@ -58,7 +58,7 @@ enum path_state file_path_state(const struct fd_probe *p)
 	int flags = S_ISLNK(p->st.st_mode) ? AT_SYMLINK_NOFOLLOW : 0;
 	struct stat st;
 
-	if (p->link[0] == '/' && fstatat(AT_FDCWD, p->link, &st, flags) == 0 &&
+	if (p->link[0] == '/' && task_stat_path(p->task, p->link, flags, &st) == 0 &&
 	    is_same(&st, &p->st))
 		return PATH_SAME; /* also when its name really ends in " (deleted)" */
 	if (!p->st.st_nlink || has_deleted_suffix(p->link))

@@ -68,7 +68,7 @@ uint64_t args_gadget_address(const struct restore *r)
 	return p ? args_blob_address(r) + (uint64_t)(p - stasis_restorer_start) : 0;
 }
 
-static size_t proc_bytes(const struct restore_proc *p, size_t own_vdso_bytes)
+static size_t proc_bytes(const struct restore *r, const struct restore_proc *p)
 {
 	size_t bytes = sizeof(struct restorer_args) + ARGS_SLACK_BYTES;
 
@@ -77,7 +77,7 @@ static size_t proc_bytes(const struct restore_proc *p, size_t own_vdso_bytes)
 	bytes += p->mm->n_vmas * (sizeof(struct restorer_move) + sizeof(struct restorer_range)) * 2;
 	bytes += p->process->n_timers * sizeof(struct restorer_timer);
 	bytes += p->process->n_pending * RESTORER_SIGINFO;
-	bytes += vdso_space(p, own_vdso_bytes) + 2 * RESTORER_PAGE;
+	bytes += vdso_space(r, p) + 2 * RESTORER_PAGE;
 	for (size_t k = 0; k < p->nr_threads; k++) {
 		const Stasis__Thread *th = p->threads[k];
 
@@ -92,9 +92,8 @@ void args_plan(struct restore *r)
 {
 	size_t most = 0;
 
-	r->own_vdso_bytes = vdso_own_bytes();
 	for (size_t i = 0; i < r->nr; i++) {
-		size_t bytes = proc_bytes(&r->procs[i], r->own_vdso_bytes);
+		size_t bytes = proc_bytes(r, &r->procs[i]);
 
 		if (bytes > most)
 			most = bytes;
@@ -223,6 +222,14 @@ static int fill_thread_creds(struct restore *r, struct zone *z, const Stasis__Th
 	return 0;
 }
 
+/* load.c made sure that they fit. */
+static void fill_tids(const Stasis__Thread *th, struct restorer_thread *t)
+{
+	for (size_t i = th->n_inner_tids; i-- > 0;)
+		t->tids[t->nr_tids++] = th->inner_tids[i];
+	t->tids[t->nr_tids++] = (int32_t)th->tid;
+}
+
 static int fill_thread(struct restore *r, struct zone *z, struct restore_proc *p, size_t k,
 		       uint64_t args, struct stasis_error *err)
 {
@@ -232,7 +239,7 @@ static int fill_thread(struct restore *r, struct zone *z, struct restore_proc *p
 
 	t->args = args;
 	t->stack_top = take(z, RESTORER_STACK, ARGS_ALIGN) + RESTORER_STACK;
-	t->tid = (int32_t)th->tid;
+	fill_tids(th, t);
 	t->altstack_sp = th->altstack_sp;
 	t->altstack_size = th->altstack_size;
 	t->altstack_flags = th->altstack_flags;
@@ -314,7 +321,8 @@ static void fill_rlimits(struct restore *r, struct zone *z, const Stasis__Proces
 	a->rlimits = put(z, limits, sizeof(limits));
 }
 
-static void fill_mm(struct zone *z, const Stasis__Mm *mm, int exe_fd, struct restorer_args *a)
+static void fill_mm(struct zone *z, const Stasis__Mm *mm, const struct args_fds *fds,
+		    struct restorer_args *a)
 {
 	struct prctl_mm_map map = {
 		.start_code = mm->start_code,
@@ -329,13 +337,14 @@ static void fill_mm(struct zone *z, const Stasis__Mm *mm, int exe_fd, struct res
 		.env_start = mm->env_start,
 		.env_end = mm->env_end,
 		.auxv_size = (uint32_t)mm->auxv.len,
-		.exe_fd = (uint32_t)exe_fd,
+		.exe_fd = (uint32_t)fds->exe,
 	};
 
 	map.auxv = (void *)put(z, mm->auxv.data, mm->auxv.len);
 	a->mm_map = put(z, &map, sizeof(map));
 	a->mm_map_len = sizeof(map);
-	a->exe_fd = exe_fd;
+	a->exe_fd = fds->exe;
+	a->pids_for_children_fd = fds->pids_for_children;
 }
 
 static void fill_sigactions(const Stasis__Process *p, struct restorer_args *a)
@@ -381,12 +390,12 @@ static int fill_moves(struct restore *r, struct zone *z, struct restore_proc *p,
 	struct restorer_special specials[ARGS_MAX_SPECIALS];
 	scoped_free struct mem_move *moves = NULL;
 	struct restorer_move *list, patch;
-	uint64_t space = take(z, vdso_space(p, r->own_vdso_bytes), RESTORER_PAGE);
+	uint64_t space = take(z, vdso_space(r, p), RESTORER_PAGE);
 	size_t nr, nr_specials;
 	bool has_patch;
 
 	if (!space || mem_load_moves(r->mem, p->index, &moves, &nr, err) < 0 ||
-	    vdso_plan(p, space, specials, ARGS_MAX_SPECIALS, &nr_specials, &patch, &has_patch,
+	    vdso_plan(r, p, space, specials, ARGS_MAX_SPECIALS, &nr_specials, &patch, &has_patch,
 		      err) < 0)
 		return -1;
 	list = (struct restorer_move *)take(z, (nr + 1) * sizeof(*list), ARGS_ALIGN);
@@ -422,7 +431,7 @@ static void fill_process(struct restore *r, const Stasis__Process *p, struct res
 	fill_sigactions(p, a);
 }
 
-int args_build(struct restore *r, struct restore_proc *p, int exe_fd, uint64_t *ret_args,
+int args_build(struct restore *r, struct restore_proc *p, const struct args_fds *fds, uint64_t *ret_args,
 	       uint64_t *ret_stack, struct stasis_error *err)
 {
 	struct restorer_args *a = (struct restorer_args *)args_address(r);
@@ -439,7 +448,7 @@ int args_build(struct restore *r, struct restore_proc *p, int exe_fd, uint64_t *
 			return -1;
 	fill_timers(&z, p->process, a);
 	fill_rlimits(r, &z, p->process, a);
-	fill_mm(&z, p->mm, exe_fd, a);
+	fill_mm(&z, p->mm, fds, a);
 	a->nr_pending = p->process->n_pending;
 	if (put_pending(&z, p->process->pending, p->process->n_pending, &a->pending, err) < 0 ||
 	    fill_ranges(r, &z, p, a, err) < 0 || fill_moves(r, &z, p, a, err) < 0)

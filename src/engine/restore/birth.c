@@ -189,11 +189,12 @@ int birth_plan(struct restore *r, struct stasis_error *err)
 	return check_exit_signals(r, err);
 }
 
-/* fork() with a given pid. In the child 0. With CLONE_PARENT the kernel gives the child the creator's
+/* fork() with given pids. In the child 0. With CLONE_PARENT the kernel gives the child the creator's
  * exit signal and refuses another. */
-static pid_t fork_as(pid_t pid, uint64_t flags, uint32_t exit_signal)
+static pid_t fork_as(struct restore *r, const struct ns_birth *b, uint64_t flags,
+		     uint32_t exit_signal)
 {
-	uint64_t tid = (uint64_t)pid;
+	pid_t tid = b->pid;
 	struct clone_args args = {
 		.flags = flags,
 		.exit_signal = flags & CLONE_PARENT ? 0 : exit_signal,
@@ -201,7 +202,33 @@ static pid_t fork_as(pid_t pid, uint64_t flags, uint32_t exit_signal)
 		.set_tid_size = 1,
 	};
 
+	if (r->ns)
+		return ns_load_fork(r->ns, b, &args);
 	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+}
+
+/* Its pid as itself sees it. */
+static pid_t own_pid(const struct restore_proc *p)
+{
+	const Stasis__Membership *in = p->process->namespaces;
+
+	return in && in->n_inner_pids ? in->inner_pids[in->n_inner_pids - 1]
+				      : (pid_t)p->process->pid;
+}
+
+static bool is_nested(const struct restore_proc *p)
+{
+	return p->process->namespaces && p->process->namespaces->n_inner_pids;
+}
+
+pid_t birth_pid_seen_by(const struct restore_proc *who, const struct restore_proc *p)
+{
+	size_t level = who->process->namespaces ? who->process->namespaces->n_inner_pids : 0;
+	const Stasis__Membership *in = p->process->namespaces;
+
+	if (!level)
+		return (pid_t)p->process->pid;
+	return in && level <= in->n_inner_pids ? in->inner_pids[level - 1] : 0;
 }
 
 static void note_helper(struct restore *r, pid_t pid)
@@ -212,10 +239,15 @@ static void note_helper(struct restore *r, pid_t pid)
 		r->shared->helpers[slot] = pid;
 }
 
-static int create_one(struct restore *r, struct restore_proc *p, uint64_t flags,
+/* creator: whose namespaces the caller is in */
+static int create_one(struct restore *r, size_t creator, struct restore_proc *p, uint64_t flags,
 		      struct stasis_error *err)
 {
-	pid_t pid = fork_as((pid_t)p->process->pid, flags, exit_signal_of(p));
+	const struct ns_birth b = {.creator = creator,
+				   .like = p->index,
+				   .pid = (pid_t)p->process->pid,
+				   .own_pid = own_pid(p)};
+	pid_t pid = fork_as(r, &b, flags, exit_signal_of(p));
 
 	if (pid == 0)
 		task_run(r, p->index);
@@ -230,7 +262,13 @@ static int create_one(struct restore *r, struct restore_proc *p, uint64_t flags,
 /* The helper has the dead leader's pid: its session id is what the orphans remember. */
 static int create_by_helper(struct restore *r, struct restore_proc *first, struct stasis_error *err)
 {
-	pid_t leader = first->birth_session, pid = fork_as(leader, 0, exit_signal_of(first));
+	pid_t leader = first->birth_session;
+	const struct ns_birth b = {
+		.creator = first->birth_creator,
+		.like = first->index,
+		.pid = leader,
+		.own_pid = is_nested(first) ? first->process->namespaces->own_sid : leader};
+	pid_t pid = fork_as(r, &b, 0, exit_signal_of(first));
 	struct stasis_error child_err;
 	int status;
 
@@ -255,7 +293,7 @@ static int create_by_helper(struct restore *r, struct restore_proc *first, struc
 		if (p->birth_by != BIRTH_BY_HELPER || p->birth_creator != first->birth_creator ||
 		    p->birth_session != leader)
 			continue;
-		if (create_one(r, p, CLONE_PARENT, &child_err) < 0) {
+		if (create_one(r, p->index, p, CLONE_PARENT, &child_err) < 0) {
 			shared_fail(r, &child_err);
 			_exit(1);
 		}
@@ -273,7 +311,7 @@ int birth_create(struct restore *r, size_t creator, enum birth_by by, struct sta
 		    r->shared->slots[i].is_created)
 			continue;
 		result = by == BIRTH_BY_HELPER ? create_by_helper(r, p, err)
-					       : create_one(r, p,
+					       : create_one(r, creator, p,
 							    by == BIRTH_BY_SIBLING ? CLONE_PARENT : 0,
 							    err);
 		if (result < 0)
@@ -285,7 +323,7 @@ int birth_create(struct restore *r, size_t creator, enum birth_by by, struct sta
 /* The root becomes a child of the caller, or of the namespace's first process. */
 int birth_create_root(struct restore *r, struct stasis_error *err)
 {
-	return create_one(r, &r->procs[0], r->is_namespace ? 0 : CLONE_PARENT, err);
+	return create_one(r, NS_OUTSIDE, &r->procs[0], r->is_namespace ? 0 : CLONE_PARENT, err);
 }
 
 int birth_enter_session(struct restore *r, struct restore_proc *p, struct stasis_error *err)
@@ -299,9 +337,14 @@ int birth_enter_session(struct restore *r, struct restore_proc *p, struct stasis
 }
 
 /* Keeps the group alive until its members have joined. */
-static pid_t start_group_helper(struct restore *r, pid_t group, struct stasis_error *err)
+static pid_t start_group_helper(struct restore *r, struct restore_proc *p, pid_t group,
+				struct stasis_error *err)
 {
-	pid_t pid = fork_as(group, 0, SIGCHLD);
+	const struct ns_birth b = {.creator = p->index,
+				   .like = p->index,
+				   .pid = (pid_t)p->process->pgid,
+				   .own_pid = group};
+	pid_t pid = fork_as(r, &b, 0, SIGCHLD);
 
 	if (pid < 0)
 		return stasis_fail_errno(err, STASIS_E_BUSY, "stand-in for process group leader %d",
@@ -327,29 +370,56 @@ static int pass_barrier(struct restore *r, int which, struct stasis_error *err)
 	return shared_wait_for(r, word, (uint32_t)r->nr) < 0 ? shared_error(r, err) : 0;
 }
 
+/* As the process itself sees it; 0: of an outer pid namespace, only others can put it there. */
 static pid_t group_of(const struct restore *r, const struct restore_proc *p)
 {
+	if (is_nested(p))
+		return p->process->namespaces->own_pgid;
 	if (r->inherits_group && p->process->pgid == r->procs[0].process->pgid)
 		return r->outer_group;
 	return (pid_t)p->process->pgid;
 }
 
+/* Children in a nested pid namespace whose group is an outer one, seen from outside: the parent's. */
+static int place_nested_children(struct restore *r, struct restore_proc *p, struct stasis_error *err)
+{
+	for (size_t i = p->index + 1; i < r->nr; i++) {
+		const struct restore_proc *child = &r->procs[i];
+
+		if (child->parent != p->index || !is_nested(child) ||
+		    child->process->namespaces->own_pgid)
+			continue;
+		if (child->process->pgid != p->process->pgid)
+			return stasis_fail(err, STASIS_E_UNSUPPORTED,
+					   "%s(%u): its process group %u is neither in its pid namespace "
+					   "nor its parent's",
+					   child->process->comm, child->process->pid,
+					   child->process->pgid);
+		if (setpgid(birth_pid_seen_by(p, child), getpgid(0)) < 0)
+			return stasis_fail_errno(err, STASIS_E_IO, "put process %u into group %u",
+						 child->process->pid, child->process->pgid);
+	}
+	return 0;
+}
+
 int birth_join_group(struct restore *r, struct restore_proc *p, struct stasis_error *err)
 {
-	pid_t group = group_of(r, p), self = (pid_t)p->process->pid, helper = 0;
+	pid_t group = group_of(r, p), self = own_pid(p), helper = 0;
 
 	if (group == self && getpgid(0) != self && setpgid(0, 0) < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "process group %d", group);
 	/* a group that is a dead session leader's exists since the session does */
-	if (p->owns_group_helper && getpgid(0) != group) {
-		helper = start_group_helper(r, group, err);
+	if (group && p->owns_group_helper && getpgid(0) != group) {
+		helper = start_group_helper(r, p, group, err);
 		if (helper < 0)
 			return -1;
 	}
 	if (pass_barrier(r, BARRIER_LEADERS, err) < 0)
 		return -1;
-	if (group != self && getpgid(0) != group && setpgid(0, group) < 0)
+	if (group && group != self && getpgid(0) != group && setpgid(0, group) < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "join process group %d", group);
+	if (r->ns && place_nested_children(r, p, err) < 0)
+		return -1;
 	if (pass_barrier(r, BARRIER_MEMBERS, err) < 0)
 		return -1;
 	if (helper && waitpid(helper, NULL, 0) != helper)

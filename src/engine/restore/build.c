@@ -48,6 +48,39 @@ static void reset_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &set, NULL);
 }
 
+static int enter_place(void *arg, pid_t pid, struct stasis_error *err)
+{
+	struct restore *r = arg;
+	size_t index = NS_OUTSIDE;
+
+	for (size_t i = 0; i < r->nr && pid; i++)
+		if (r->procs[i].process->pid == (uint32_t)pid)
+			index = i;
+	return ns_load_switch(r->ns, index, err);
+}
+
+static int make_namespaces(struct restore *r, struct stasis_error *err)
+{
+	struct ns_proc *procs = r->ns_procs = calloc(r->nr, sizeof(*procs));
+
+	if (!procs)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for the plan");
+	for (size_t i = 0; i < r->nr; i++)
+		procs[i] = (struct ns_proc){
+			.comm = r->procs[i].process->comm,
+			.pid = (pid_t)r->procs[i].process->pid,
+			.image = r->procs[i].image,
+			.in = r->procs[i].process->namespaces,
+		};
+	if (ns_load_plan(r->s, procs, r->nr, &r->ns, err) < 0)
+		return -1;
+	if (!r->ns)
+		return 0;
+	r->s->enter = enter_place;
+	r->s->enter_arg = r;
+	return ns_load_make(r->ns, err);
+}
+
 static int plan_memory(struct restore *r, struct stasis_error *err)
 {
 	struct mem_proc *procs = r->mem_procs = calloc(r->nr, sizeof(*procs));
@@ -62,6 +95,8 @@ static int plan_memory(struct restore *r, struct stasis_error *err)
 			.image = r->procs[i].image,
 			.mm = r->procs[i].mm,
 		};
+	if (vdso_read_own(&r->own_vdso, err) < 0)
+		return -1;
 	args_plan(r);
 	if (mem_load_plan(r->s, procs, r->nr, args_zone_bytes(r),
 			  r->opts->flags & STASIS_RESTORE_QUIET_FILES, &r->mem, err) < 0)
@@ -155,10 +190,12 @@ int build_tree(struct restore *r, struct stasis_error *err)
 	r->outer_group = getpgrp();
 	if (creds_become_owner(r, err) < 0)
 		return -1;
+	if (make_namespaces(r, err) < 0)
+		return -1;
 	if (plan_memory(r, err) < 0 || plan_descriptors(r, err) < 0 || vdso_check(r, err) < 0)
 		return -1;
 	plan_foreground(r);
-	if (open_shared(r, err) < 0)
+	if (open_shared(r, err) < 0 || session_enter(r->s, 0, err) < 0)
 		return -1;
 	r->shared->control.nr_threads = (uint32_t)r->nr_threads;
 	if (fault_point("restore.opened", err) < 0)

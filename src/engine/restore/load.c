@@ -36,6 +36,13 @@ static const Stasis__ImageInfo *info_of(struct image *img, struct stasis_error *
 	return info;
 }
 
+static size_t nr_inner(const struct restore_proc *p)
+{
+	size_t nr = p->process->namespaces ? p->process->namespaces->n_inner_pids : 0;
+
+	return nr > TREE_MAX_INNER ? 0 : nr; /* said by ns_load_plan() */
+}
+
 static int load_threads(struct restore_proc *p, struct stasis_error *err)
 {
 	size_t nr = image_nr_records(p->image, IMAGE_TAG_THREAD);
@@ -55,7 +62,8 @@ static int load_threads(struct restore_proc *p, struct stasis_error *err)
 			return -1;
 		if (!p->threads[i]->creds)
 			return stasis_fail(err, STASIS_E_CORRUPT, "thread %zu has no ids", i);
-		if (!p->threads[i]->tid || p->threads[i]->tid > RESTORE_MAX_PID)
+		if (!p->threads[i]->tid || p->threads[i]->tid > RESTORE_MAX_PID ||
+		    p->threads[i]->n_inner_tids != nr_inner(p))
 			return stasis_fail(err, STASIS_E_CORRUPT, "thread id %u", p->threads[i]->tid);
 		if (!image_note(p->image, "CORE", NT_PRSTATUS, i, &len) ||
 		    len != sizeof(struct elf_prstatus) ||
@@ -209,6 +217,8 @@ void restore_done(struct restore *r)
 {
 	fd_load_free(r->fds);
 	mem_load_free(r->mem);
+	ns_load_free(r->ns);
+	free(r->ns_procs);
 	free(r->fd_procs);
 	free(r->mem_procs);
 	for (size_t i = 0; i < r->nr; i++) {

@@ -5,6 +5,7 @@
 #include "arch/arch.h"
 #include "image/image.h"
 #include "memory/memory.h"
+#include "ns/ns.h"
 #include "resource/resource.h"
 #include "restorer/proto.h"
 
@@ -59,6 +60,16 @@ struct restore_shared {
 
 enum restore_outcome { RESTORE_PENDING, RESTORE_DONE, RESTORE_FAILED };
 
+enum { VDSO_MAX_MAPS = 8 };
+
+/* The mappings of a kernel's vDSO, ascending. */
+struct vdso_maps {
+	size_t nr, vdso; /* vdso == nr: none */
+	struct {
+		uint64_t start, end;
+	} m[VDSO_MAX_MAPS];
+};
+
 /* A whole restart. */
 struct restore {
 	struct session *s;
@@ -67,7 +78,8 @@ struct restore {
 	size_t nr;
 	struct restore_proc *procs; /* pre-order */
 	size_t nr_threads;	    /* of all live processes */
-	size_t own_vdso_bytes, zone_bytes; /* args_plan() */
+	size_t zone_bytes;	    /* args_plan() */
+	struct vdso_maps own_vdso;  /* this kernel's, at the same place in all of us */
 	struct restore_shared *shared;
 	size_t shared_len;
 	bool is_namespace; /* in a pid namespace of its own */
@@ -81,6 +93,8 @@ struct restore {
 	struct fd_proc *fd_procs;
 	struct mem_load *mem;
 	struct fd_load *fds;
+	struct ns_proc *ns_procs;
+	struct ns_load *ns; /* NULL: no namespaces to make */
 	int status_fd;	   /* namespace: where its first process reports the root's end, else -1 */
 	pid_t outer_group; /* process group that stands for a group whose leader is outside */
 };
@@ -102,6 +116,8 @@ int birth_create_root(struct restore *r, struct stasis_error *err);
 /* Create the processes that `creator` creates at that point; in each new process the function does
  * not return but runs task_run(). */
 int birth_create(struct restore *r, size_t creator, enum birth_by by, struct stasis_error *err);
+/* The pid of p in the pid namespace of `who`, 0 when it is not visible there. */
+pid_t birth_pid_seen_by(const struct restore_proc *who, const struct restore_proc *p);
 int birth_enter_session(struct restore *r, struct restore_proc *p, struct stasis_error *err);
 int birth_join_group(struct restore *r, struct restore_proc *p, struct stasis_error *err);
 
@@ -122,10 +138,15 @@ void shared_wake(uint32_t *word);
 int build_tree(struct restore *r, struct stasis_error *err);
 
 /* args.c */
+/* own_vdso must be there */
 void args_plan(struct restore *r); /* first: decides how large the zone is */
 size_t args_zone_bytes(const struct restore *r);
 uint64_t args_blob_address(const struct restore *r);
-int args_build(struct restore *r, struct restore_proc *p, int exe_fd, uint64_t *ret_args,
+struct args_fds {
+	int exe;	       /* the executable */
+	int pids_for_children; /* pid namespace of future children; -1: its own */
+};
+int args_build(struct restore *r, struct restore_proc *p, const struct args_fds *fds, uint64_t *ret_args,
 	       uint64_t *ret_stack, struct stasis_error *err);
 /* Address of thread k's struct restorer_thread in its process; the same in each process. */
 uint64_t args_thread_address(const struct restore *r, size_t k);
@@ -136,9 +157,10 @@ uint64_t args_gadget_address(const struct restore *r);
 int vdso_check(struct restore *r, struct stasis_error *err);
 /* Fill the list of kernel mappings to place; `space` is page-aligned room in the zone of
  * vdso_space() bytes; *ret_patch is a move to add when the old vDSO must be emulated. */
-size_t vdso_space(const struct restore_proc *p, size_t own_bytes);
-size_t vdso_own_bytes(void); /* of this kernel's mappings; reads /proc, so ask once */
-int vdso_plan(struct restore_proc *p, uint64_t space, struct restorer_special *ret, size_t max,
+size_t vdso_space(const struct restore *r, const struct restore_proc *p);
+/* This kernel's. Reads /proc, which a process in namespaces of its own may not have. */
+int vdso_read_own(struct vdso_maps *ret, struct stasis_error *err);
+int vdso_plan(struct restore *r, struct restore_proc *p, uint64_t space, struct restorer_special *ret, size_t max,
 	      size_t *ret_nr, struct restorer_move *ret_patch, bool *ret_has_patch,
 	      struct stasis_error *err);
 

@@ -96,6 +96,7 @@ static const char *step_words(uint32_t step)
 		[RESTORER_STEP_PRCTL] = "prctl",
 		[RESTORER_STEP_RLIMIT] = "set a resource limit",
 		[RESTORER_STEP_SEAL] = "seal memory",
+		[RESTORER_STEP_PIDS] = "set the pid namespace of its children",
 	};
 
 	return step < sizeof(words) / sizeof(words[0]) && words[step] ? words[step] : "restorer";

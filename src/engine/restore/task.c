@@ -68,7 +68,8 @@ static int await_zombies(struct restore *r, size_t index, struct stasis_error *e
 		if (r->procs[i].parent != index ||
 		    child->state != STASIS__PROCESS_STATE__PROCESS_ZOMBIE)
 			continue;
-		if (waitid(P_PID, child->pid, &info, WEXITED | WNOWAIT | __WALL) < 0)
+		if (waitid(P_PID, (id_t)birth_pid_seen_by(&r->procs[index], &r->procs[i]), &info,
+			   WEXITED | WNOWAIT | __WALL) < 0)
 			return stasis_fail_errno(err, STASIS_E_INTERNAL, "wait for zombie %u",
 						 child->pid);
 		take_exit_signal(child->exit_signal);
@@ -129,28 +130,48 @@ static int enter_place(struct restore *r, const Stasis__Process *p, struct stasi
 	return stasis_fail_errno(err, STASIS_E_IO, "%s(%u): chdir %s", p->comm, p->pid, p->cwd);
 }
 
-/* The executable, for /proc/PID/exe; a number above every descriptor of the tree. */
-static int open_exe(struct restore *r, const struct restore_proc *p)
+/* What the restorer needs gets a number above every descriptor of the tree. */
+static int move_up(struct restore *r, int fd)
 {
-	int base = fd_load_base(r->fds), fd, high;
+	int high = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, fd_load_base(r->fds));
 
-	if (!p->mm->exe || p->mm->exe->deleted || !p->mm->exe->path)
-		return -1;
-	fd = open(p->mm->exe->path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	high = fcntl(fd, F_DUPFD_CLOEXEC, base);
-	(void)close(fd);
+	if (fd >= 0)
+		(void)close(fd);
 	return high;
 }
 
-static void close_above(int base, int but_fd)
+/* The executable, for /proc/PID/exe. */
+static int open_exe(struct restore *r, const struct restore_proc *p)
 {
-	if (but_fd >= base) {
-		if (but_fd > base)
-			(void)syscall(SYS_close_range, base, but_fd - 1, 0);
-		(void)syscall(SYS_close_range, but_fd + 1, CLOSE_TO_END, 0);
-		return;
+	if (!p->mm->exe || p->mm->exe->deleted || !p->mm->exe->path)
+		return -1;
+	return move_up(r, open(p->mm->exe->path, O_RDONLY | O_CLOEXEC));
+}
+
+static int open_fds(struct restore *r, const struct restore_proc *p, struct args_fds *ret,
+		    struct stasis_error *err)
+{
+	int fd = r->ns ? ns_load_open_for_children(r->ns, p->index, err) : -2;
+
+	if (fd == -1)
+		return -1;
+	ret->exe = open_exe(r, p);
+	ret->pids_for_children = move_up(r, fd);
+	return 0;
+}
+
+static void close_above(int base, const struct args_fds *but)
+{
+	bool in_order = but->exe < but->pids_for_children;
+	const int keep[] = {in_order ? but->exe : but->pids_for_children,
+			    in_order ? but->pids_for_children : but->exe};
+
+	for (size_t i = 0; i < 2; i++) {
+		if (keep[i] < base)
+			continue;
+		if (keep[i] > base)
+			(void)syscall(SYS_close_range, base, keep[i] - 1, 0);
+		base = keep[i] + 1;
 	}
 	(void)syscall(SYS_close_range, base, CLOSE_TO_END, 0);
 }
@@ -194,7 +215,10 @@ static int create_siblings(struct restore *r, struct restore_proc *p, struct sta
 static int prepare(struct restore *r, struct restore_proc *p, struct stasis_error *err)
 {
 	bool is_zombie = p->process->state == STASIS__PROCESS_STATE__PROCESS_ZOMBIE;
+	size_t creator = p->index ? p->birth_creator : NS_OUTSIDE;
 
+	if (r->ns && ns_load_enter(r->ns, creator, p->index, err) < 0)
+		return -1;
 	if (is_zombie) {
 		if (birth_enter_session(r, p, err) < 0 || birth_join_group(r, p, err) < 0)
 			return -1;
@@ -213,15 +237,15 @@ static int prepare(struct restore *r, struct restore_proc *p, struct stasis_erro
 
 static int enter_restorer(struct restore *r, struct restore_proc *p, struct stasis_error *err)
 {
-	int exe_fd = open_exe(r, p);
+	struct args_fds fds;
 	uint64_t args, stack;
 
-	if (args_build(r, p, exe_fd, &args, &stack, err) < 0)
+	if (open_fds(r, p, &fds, err) < 0 || args_build(r, p, &fds, &args, &stack, err) < 0)
 		return -1;
 	if (fd_load_install(r->fds, (pid_t)p->process->pid, err) < 0 ||
 	    enter_place(r, p->process, err) < 0)
 		return -1;
-	close_above(fd_load_base(r->fds), exe_fd);
+	close_above(fd_load_base(r->fds), &fds);
 	if (fd_load_attach(r->fds, (pid_t)p->process->pid, err) < 0)
 		return -1;
 	raw_jump(args_blob_address(r), stack, args);

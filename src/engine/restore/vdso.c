@@ -14,7 +14,6 @@
 #include <string.h>
 
 enum {
-	MAX_SPECIALS = 8,
 	MAX_VDSO_BYTES = 1 << 20,
 	MAX_SYMBOLS = 4096,
 	JUMP_BYTES = 14,
@@ -22,14 +21,7 @@ enum {
 };
 
 /* The kernel's mappings of one process, vDSO among them, ascending. */
-struct kernel_maps {
-	size_t nr, vdso; /* vdso == nr: none */
-	struct {
-		uint64_t start, end;
-	} m[MAX_SPECIALS];
-};
-
-static int own_maps(struct kernel_maps *ret, struct stasis_error *err)
+int vdso_read_own(struct vdso_maps *ret, struct stasis_error *err)
 {
 	scoped_file FILE *maps = fopen("/proc/self/maps", "re");
 	char line[512];
@@ -37,13 +29,13 @@ static int own_maps(struct kernel_maps *ret, struct stasis_error *err)
 	memset(ret, 0, sizeof(*ret));
 	if (!maps)
 		return stasis_fail_errno(err, STASIS_E_IO, "open '/proc/self/maps'");
-	ret->vdso = MAX_SPECIALS;
+	ret->vdso = VDSO_MAX_MAPS;
 	while (fgets(line, sizeof(line), maps)) {
 		uint64_t start, end;
 
 		if (!strstr(line, "[vdso]") && !strstr(line, "[vvar"))
 			continue;
-		if (ret->nr == MAX_SPECIALS ||
+		if (ret->nr == VDSO_MAX_MAPS ||
 		    sscanf(line, "%" SCNx64 "-%" SCNx64, &start, &end) != 2)
 			return stasis_fail(err, STASIS_E_INTERNAL, "unexpected kernel mappings");
 		if (strstr(line, "[vdso]"))
@@ -51,33 +43,33 @@ static int own_maps(struct kernel_maps *ret, struct stasis_error *err)
 		ret->m[ret->nr].start = start;
 		ret->m[ret->nr++].end = end;
 	}
-	if (ret->vdso == MAX_SPECIALS)
+	if (ret->vdso == VDSO_MAX_MAPS)
 		ret->vdso = ret->nr;
 	return 0;
 }
 
-static int saved_maps(const Stasis__Mm *mm, struct kernel_maps *ret, struct stasis_error *err)
+static int saved_maps(const Stasis__Mm *mm, struct vdso_maps *ret, struct stasis_error *err)
 {
 	memset(ret, 0, sizeof(*ret));
-	ret->vdso = MAX_SPECIALS;
+	ret->vdso = VDSO_MAX_MAPS;
 	for (size_t i = 0; i < mm->n_vmas; i++) {
 		const Stasis__Vma *v = mm->vmas[i];
 
 		if (v->kind != STASIS__VMA_KIND__VMA_VDSO && v->kind != STASIS__VMA_KIND__VMA_VVAR)
 			continue;
-		if (ret->nr == MAX_SPECIALS)
+		if (ret->nr == VDSO_MAX_MAPS)
 			return stasis_fail(err, STASIS_E_CORRUPT, "too many kernel mappings");
 		if (v->kind == STASIS__VMA_KIND__VMA_VDSO)
 			ret->vdso = ret->nr;
 		ret->m[ret->nr].start = v->start;
 		ret->m[ret->nr++].end = v->end;
 	}
-	if (ret->vdso == MAX_SPECIALS)
+	if (ret->vdso == VDSO_MAX_MAPS)
 		ret->vdso = ret->nr;
 	return 0;
 }
 
-static uint64_t total_bytes(const struct kernel_maps *k)
+static uint64_t total_bytes(const struct vdso_maps *k)
 {
 	uint64_t sum = 0;
 
@@ -86,12 +78,12 @@ static uint64_t total_bytes(const struct kernel_maps *k)
 	return sum;
 }
 
-static const void *own_vdso(const struct kernel_maps *k)
+static const void *own_vdso(const struct vdso_maps *k)
 {
 	return (const void *)k->m[k->vdso].start;
 }
 
-static bool same_layout(const struct kernel_maps *own, const struct kernel_maps *saved)
+static bool same_layout(const struct vdso_maps *own, const struct vdso_maps *saved)
 {
 	if (own->nr != saved->nr || own->vdso != saved->vdso)
 		return false;
@@ -102,7 +94,7 @@ static bool same_layout(const struct kernel_maps *own, const struct kernel_maps 
 	return true;
 }
 
-static bool same_code(const struct kernel_maps *own, const Stasis__Mm *mm)
+static bool same_code(const struct vdso_maps *own, const Stasis__Mm *mm)
 {
 	uint64_t len = own->m[own->vdso].end - own->m[own->vdso].start;
 
@@ -111,7 +103,7 @@ static bool same_code(const struct kernel_maps *own, const Stasis__Mm *mm)
 	       !secure_getenv("STASIS_VDSO_EMULATE");
 }
 
-static bool is_identical(const struct kernel_maps *own, const struct kernel_maps *saved,
+static bool is_identical(const struct vdso_maps *own, const struct vdso_maps *saved,
 			 const Stasis__Mm *mm)
 {
 	if (own->vdso == own->nr || saved->vdso == saved->nr)
@@ -119,16 +111,9 @@ static bool is_identical(const struct kernel_maps *own, const struct kernel_maps
 	return same_layout(own, saved) && same_code(own, mm);
 }
 
-size_t vdso_own_bytes(void)
+size_t vdso_space(const struct restore *r, const struct restore_proc *p)
 {
-	struct kernel_maps own;
-
-	return own_maps(&own, NULL) < 0 ? 0 : total_bytes(&own);
-}
-
-size_t vdso_space(const struct restore_proc *p, size_t own_bytes)
-{
-	return own_bytes + ((p->mm->vdso.len + RESTORER_PAGE - 1) & ~(size_t)(RESTORER_PAGE - 1));
+	return total_bytes(&r->own_vdso) + ((p->mm->vdso.len + RESTORER_PAGE - 1) & ~(size_t)(RESTORER_PAGE - 1));
 }
 
 /* ---- the symbols of a vDSO; the saved one is untrusted bytes ---- */
@@ -240,7 +225,7 @@ static uint64_t find_room(const Stasis__Mm *mm, uint64_t below, uint64_t len)
 	return 0;
 }
 
-static void fill_specials(const struct kernel_maps *own, uint64_t park, uint64_t to,
+static void fill_specials(const struct vdso_maps *own, uint64_t park, uint64_t to,
 			  struct restorer_special *ret)
 {
 	for (size_t i = 0; i < own->nr; i++) {
@@ -252,7 +237,7 @@ static void fill_specials(const struct kernel_maps *own, uint64_t park, uint64_t
 	}
 }
 
-static int emulate(const struct kernel_maps *own, const struct kernel_maps *saved,
+static int emulate(const struct vdso_maps *own, const struct vdso_maps *saved,
 		   const Stasis__Mm *mm, uint64_t space, struct restorer_special *ret,
 		   struct restorer_move *ret_patch, struct stasis_error *err)
 {
@@ -281,31 +266,32 @@ static int emulate(const struct kernel_maps *own, const struct kernel_maps *save
 	return 0;
 }
 
-int vdso_plan(struct restore_proc *p, uint64_t space, struct restorer_special *ret, size_t max,
+int vdso_plan(struct restore *r, struct restore_proc *p, uint64_t space, struct restorer_special *ret, size_t max,
 	      size_t *ret_nr, struct restorer_move *ret_patch, bool *ret_has_patch,
 	      struct stasis_error *err)
 {
-	struct kernel_maps own, saved;
+	const struct vdso_maps *own = &r->own_vdso;
+	struct vdso_maps saved;
 
 	*ret_has_patch = false;
 	*ret_nr = 0;
-	if (own_maps(&own, err) < 0 || saved_maps(p->mm, &saved, err) < 0)
+	if (saved_maps(p->mm, &saved, err) < 0)
 		return -1;
-	if (own.nr > max)
-		return stasis_fail(err, STASIS_E_INTERNAL, "%zu kernel mappings", own.nr);
-	if (own.vdso == own.nr || saved.vdso == saved.nr)
+	if (own->nr > max)
+		return stasis_fail(err, STASIS_E_INTERNAL, "%zu kernel mappings", own->nr);
+	if (own->vdso == own->nr || saved.vdso == saved.nr)
 		return 0; /* the program lives without, or must */
 	if (saved.m[saved.vdso].end - saved.m[saved.vdso].start < p->mm->vdso.len ||
 	    p->mm->vdso.len > MAX_VDSO_BYTES)
 		return stasis_fail(err, STASIS_E_CORRUPT, "the saved vDSO has %zu bytes",
 				   p->mm->vdso.len);
-	*ret_nr = own.nr;
-	if (is_identical(&own, &saved, p->mm)) {
-		fill_specials(&own, space, saved.m[0].start, ret);
+	*ret_nr = own->nr;
+	if (is_identical(own, &saved, p->mm)) {
+		fill_specials(own, space, saved.m[0].start, ret);
 		return 0;
 	}
 	*ret_has_patch = true;
-	return emulate(&own, &saved, p->mm, space, ret, ret_patch, err);
+	return emulate(own, &saved, p->mm, space, ret, ret_patch, err);
 }
 
 static bool is_in_vdso(const Stasis__Mm *mm, uint64_t address)
@@ -319,10 +305,8 @@ static bool is_in_vdso(const Stasis__Mm *mm, uint64_t address)
 
 int vdso_check(struct restore *r, struct stasis_error *err)
 {
-	struct kernel_maps own, saved;
+	struct vdso_maps saved;
 
-	if (own_maps(&own, err) < 0)
-		return -1;
 	for (size_t i = 0; i < r->nr; i++) {
 		const struct restore_proc *p = &r->procs[i];
 
@@ -330,7 +314,7 @@ int vdso_check(struct restore *r, struct stasis_error *err)
 			continue;
 		if (saved_maps(p->mm, &saved, err) < 0)
 			return -1;
-		if (saved.vdso == saved.nr || is_identical(&own, &saved, p->mm))
+		if (saved.vdso == saved.nr || is_identical(&r->own_vdso, &saved, p->mm))
 			continue;
 		s_info(r->s, "%s(%u): another kernel's vDSO: its functions are redirected",
 		       p->process->comm, p->process->pid);

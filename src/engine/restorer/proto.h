@@ -14,6 +14,7 @@
 #define RESTORER_SIGINFO   128
 #define RESTORER_STACK	   16384
 #define RESTORER_PAGE	   4096
+#define RESTORER_MAX_TIDS  5
 
 /* Where a failure happened; restore/failure.c has the words. Never renumber. */
 enum restorer_step {
@@ -40,6 +41,7 @@ enum restorer_step {
 	RESTORER_STEP_PRCTL,
 	RESTORER_STEP_RLIMIT,
 	RESTORER_STEP_SEAL,
+	RESTORER_STEP_PIDS,
 };
 
 /* Shared by every process of the tree being restored and by the builder. */
@@ -104,7 +106,8 @@ struct restorer_creds {
 struct restorer_thread {
 	uint64_t args; /* the struct restorer_args it belongs to */
 	uint64_t stack_top;
-	int32_t tid;
+	int32_t tids[RESTORER_MAX_TIDS]; /* in its own pid namespace first, then in outer ones */
+	uint32_t nr_tids;
 	uint32_t altstack_flags;
 	uint64_t altstack_sp, altstack_size;
 	uint64_t robust_list, robust_list_len, clear_child_tid;
@@ -146,6 +149,8 @@ struct restorer_args {
 	uint32_t rlimits_mask;		/* which of them to set */
 	uint32_t has_timer_restore;	/* PR_TIMER_CREATE_RESTORE_IDS works */
 	int32_t exe_fd;			/* closed when used */
+	int32_t pids_for_children_fd;	/* for setns(), closed then; -1: none */
+	int32_t reserved;
 	uint32_t dumpable, child_subreaper, thp_disable;
 	struct restorer_sigaction sigactions[RESTORER_NSIG];
 	struct restorer_itimer itimers[3];

@@ -154,21 +154,33 @@ static void start_threads(const struct restorer_args *a)
 	struct restorer_thread *threads = (struct restorer_thread *)a->threads;
 
 	for (uint64_t i = 1; i < a->nr_threads; i++) {
-		uint64_t tid = (uint32_t)threads[i].tid;
 		struct clone_args c = {
 			.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
 				 CLONE_SYSVSEM,
 			.stack = threads[i].stack_top - RESTORER_STACK,
 			.stack_size = RESTORER_STACK,
-			.set_tid = (uint64_t)&tid,
-			.set_tid_size = 1,
+			.set_tid = (uint64_t)threads[i].tids,
+			.set_tid_size = threads[i].nr_tids,
 		};
 		long r = raw_clone_thread(&c, sizeof(c), __NR_clone3, restorer_thread_main,
 					  &threads[i]);
 
 		if (r < 0)
-			restorer_fail(a, RESTORER_STEP_THREAD, r, tid);
+			restorer_fail(a, RESTORER_STEP_THREAD, r, (uint64_t)threads[i].tids[0]);
 	}
+}
+
+/* unshare(CLONE_NEWPID) of old: no thread could be created after it. */
+static void set_pids_for_children(const struct restorer_args *a)
+{
+	long r;
+
+	if (a->pids_for_children_fd < 0)
+		return;
+	r = SYS2(setns, a->pids_for_children_fd, CLONE_NEWPID);
+	if (r < 0)
+		restorer_fail(a, RESTORER_STEP_PIDS, r, 0);
+	SYS1(close, a->pids_for_children_fd);
 }
 
 static long create_timer(const struct restorer_timer *t, int32_t *ret_id)
@@ -283,6 +295,7 @@ blob_start(struct restorer_args *a)
 	set_sigactions(a);
 	set_process_state(a);
 	start_threads(a);
+	set_pids_for_children(a);
 	make_timers(a);
 	queue_process_signals(a);
 	set_rlimits(a);

@@ -122,7 +122,7 @@ static void queue_signals(const struct restorer_thread *t)
 		uint64_t info = t->pending + i * RESTORER_SIGINFO;
 
 		must(t, RESTORER_STEP_SIGNAL,
-		     SYS4(rt_tgsigqueueinfo, pid, t->tid, *(const int32_t *)info, info), i);
+		     SYS4(rt_tgsigqueueinfo, pid, t->tids[0], *(const int32_t *)info, info), i);
 	}
 }
 

@@ -16,12 +16,13 @@ enum {
 
 void task_free(struct task *t)
 {
-	scoped_fd int procfd = -1, pidfd = -1;
+	scoped_fd int procfd = -1, pidfd = -1, rootfd = -1;
 
 	if (!t)
 		return;
 	procfd = t->procfd;
 	pidfd = t->pidfd;
+	rootfd = t->rootfd;
 	for (size_t i = 0; i < t->nr_threads; i++)
 		free(t->threads[i].xstate);
 	free(t->threads);
@@ -79,6 +80,7 @@ static struct task *new_task(struct stopper *st, pid_t pid, struct task *parent,
 		.pgid = stat.pgrp,
 		.sid = stat.session,
 		.procfd = fd_take(&procfd),
+		.rootfd = -1,
 		.pidfd = (int)syscall(SYS_pidfd_open, pid, 0), /* -1 for a reaped one */
 	};
 	memcpy(t->comm, stat.comm, sizeof(t->comm) - 1);

@@ -4,6 +4,7 @@
 #include "tree/tree_priv.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -73,6 +74,14 @@ int task_write_mem(struct task *t, tracee_addr to, const void *from, size_t len,
 		return stasis_fail_errno(err, STASIS_E_IO, "write %zu bytes at 0x%llx of process %d",
 					 len, (unsigned long long)to, t->pid);
 	return 0;
+}
+
+int task_stat_path(const struct task *t, const char *path, int flags, struct stat *ret)
+{
+	if (t->rootfd < 0)
+		return fstatat(AT_FDCWD, path, ret, flags);
+	path += strspn(path, "/");
+	return fstatat(t->rootfd, *path ? path : ".", ret, flags);
 }
 
 int task_get_fd(struct task *t, int fd, struct stasis_error *err)

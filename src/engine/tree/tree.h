@@ -5,6 +5,7 @@
 #include "arch/arch.h"
 #include "session.h"
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 enum task_state {
@@ -24,11 +25,14 @@ struct timed_call {
 	uint64_t args[6];
 };
 
+enum { TREE_MAX_INNER = 4 }; /* pid namespaces nested in that of the tree */
+
 /* One thread, in ptrace-stop between tree_stop() and tree_resume(). */
 struct thread {
 	struct task *task;
 	pid_t tid;
-	pid_t vtid; /* as the thread itself sees it */
+	pid_t vtid; /* in the tree's pid namespace, as task.vpid */
+	pid_t inner_tids[TREE_MAX_INNER]; /* as task.inner_pids */
 	struct arch_regs regs;	/* as found at the stop, never changed afterwards (rseq fix-up aside) */
 	void *xstate;		/* NT_X86_XSTATE area */
 	size_t xstate_len;
@@ -47,13 +51,18 @@ struct task {
 	struct task *parent; /* NULL for the root */
 	size_t index;	     /* position in tree->tasks */
 	pid_t pid, ppid, pgid, sid;
-	/* the same as the process itself sees them, in its pid namespace: see tree/ids.c */
+	/* the same in the tree's pid namespace: see tree/ids.c */
 	pid_t vpid, vppid, vpgid, vsid;
+	/* its pid in pid namespaces below that one, from the outermost to its own */
+	uint32_t nr_inner;
+	pid_t inner_pids[TREE_MAX_INNER];
+	pid_t own_pgid, own_sid; /* as the process itself sees them, 0: of an outer namespace */
 	char comm[17];
 	enum task_state state;
 	int exit_status; /* zombie: wait status */
 	int stop_signal; /* stopped: which signal */
 	int procfd;	 /* O_DIRECTORY on /proc/PID */
+	int rootfd; /* O_PATH on its root when it has a mount namespace of its own, see ns/; else -1 */
 	int pidfd;	 /* -1 for a zombie that pidfd_open() refuses */
 	size_t nr_threads;
 	struct thread *threads; /* leader first, then ascending tid; none for a zombie */
@@ -82,9 +91,12 @@ struct tree {
 int tree_stop(struct session *s, pid_t root, bool recursive, const pid_t *skip, size_t nr_skip,
 	      unsigned timeout_ms, struct tree **ret, struct stasis_error *err);
 
-/* The id by which the tree's processes know a process or thread of ours; 0 when it is not in the tree
+/* The id by which the tree's root knows a process or thread of ours; 0 when it is not in the tree
  * and they are in another pid namespace. */
 pid_t tree_vpid_of(const struct tree *t, pid_t id);
+
+/* The id by which the threads of a task know one of them that we know as tid; 0 when it has none. */
+pid_t tree_own_tid(const struct task *t, pid_t tid);
 
 /* What the processes shall do next. */
 struct tree_after {
@@ -101,6 +113,9 @@ void tree_resumep(struct tree **t); /* for scoped(): resumes without signals; NU
 int task_read_mem(struct task *t, tracee_addr from, void *to, size_t len, struct stasis_error *err);
 int task_write_mem(struct task *t, tracee_addr to, const void *from, size_t len,
 		   struct stasis_error *err);
+
+/* stat(2) of a path as the tree's files are named: in the mount namespace of the task. */
+int task_stat_path(const struct task *t, const char *path, int flags, struct stat *ret);
 
 /* A duplicate, in this process, of a descriptor of the task (pidfd_getfd, Linux 5.6). */
 int task_get_fd(struct task *t, int fd, struct stasis_error *err);

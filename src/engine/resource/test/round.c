@@ -167,6 +167,7 @@ static void add_task(struct round *r, pid_t pid, struct task *parent)
 	t->parent = parent;
 	t->index = r->tree.nr_tasks;
 	t->pid = t->vpid = pid;
+	t->rootfd = -1;
 	t->procfd = proc_open(pid, &r->err);
 	t->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	assert_true(t->procfd >= 0 && t->pidfd >= 0);

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Builds the mounts of a namespace again: below a folder of a tmpfs that only the new namespace
+ * has, which at the end becomes the root. File systems that show the maker's own namespaces (proc
+ * its pids, sysfs its network) are mounted late, by the first process that is in all of them.
+ */
+#include "ns/ns_priv.h"
+
+#include "lib/io.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Where the work goes on: a folder that each system has, covered for the time, in this namespace only. */
+#define WORKPLACE "/tmp"
+#define NEW_ROOT  WORKPLACE "/root"
+
+static bool is_made_late(const Stasis__Mount *m)
+{
+	return m->file_system && (!strcmp(m->type, "proc") || !strcmp(m->type, "sysfs") ||
+				  !strcmp(m->type, "mqueue"));
+}
+
+bool ns_mount_is_late(const Stasis__Namespace *rec, size_t i)
+{
+	for (;;) {
+		if (is_made_late(rec->mounts[i]))
+			return true;
+		if (!rec->mounts[i]->parent)
+			return false;
+		i = rec->mounts[i]->parent - 1;
+	}
+}
+
+static bool is_absolute(const char *path)
+{
+	return path[0] == '/' && !strstr(path, "/../") && strlen(path) < PATH_MAX - 64;
+}
+
+static int check_mount(const Stasis__Namespace *rec, size_t i, struct stasis_error *err)
+{
+	const Stasis__Mount *m = rec->mounts[i];
+	bool is_bind = m->bind[0] != '\0';
+
+	if (m->parent > i || (m->parent == 0) != (i == 0) || !is_absolute(m->point) ||
+	    (is_bind && !is_absolute(m->bind)) || is_bind == (m->file_system != 0) ||
+	    m->file_system > i + 1 || (m->file_system && !is_absolute(m->subtree)))
+		return stasis_fail(err, STASIS_E_CORRUPT, "mount %zu ('%.100s') of a namespace", i,
+				   m->point);
+	if (ns_mount_is_late(rec, i) && m->file_system && strcmp(m->subtree, "/") != 0)
+		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+				   "'%.100s' is a part of a file system that is mounted late", m->point);
+	return 0;
+}
+
+int ns_check_mounts(const Stasis__Namespace *rec, struct stasis_error *err)
+{
+	if (!rec->n_mounts || rec->n_mounts > NS_MAX_MOUNTS)
+		return stasis_fail(err, STASIS_E_CORRUPT, "%zu mounts in a namespace", rec->n_mounts);
+	for (size_t i = 0; i < rec->n_mounts; i++)
+		if (check_mount(rec, i, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* ---- parts ---- */
+
+/* A copy of a shared mount is of its peer group: what is mounted on it would appear on the original too. */
+int ns_clone_mount(const char *path)
+{
+	struct mount_attr attr = {.propagation = MS_PRIVATE};
+	scoped_fd int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path,
+					OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (fd < 0 ||
+	    syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		return -1;
+	return fd_take(&fd);
+}
+
+int ns_load_open_binds(struct ns_load *n, struct ns_made *m, struct stasis_error *err)
+{
+	const Stasis__Namespace *rec = m->rec;
+
+	(void)n;
+	m->bind_fds = malloc((rec->n_mounts + 1) * sizeof(*m->bind_fds));
+	if (!m->bind_fds)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for mounts");
+	for (size_t i = 0; i < rec->n_mounts; i++)
+		m->bind_fds[i] = -1;
+	for (size_t i = 0; i < rec->n_mounts; i++) {
+		if (!rec->mounts[i]->bind[0])
+			continue;
+		m->bind_fds[i] = ns_clone_mount(rec->mounts[i]->bind);
+		if (m->bind_fds[i] < 0)
+			return stasis_fail_errno(err, STASIS_E_IO, "'%.100s', mounted on '%.60s'",
+						 rec->mounts[i]->bind, rec->mounts[i]->point);
+	}
+	return 0;
+}
+
+/* An option that this kernel does not take is no reason to fail: sizes and modes come first. */
+static void set_options(struct ns_load *n, int fs, const Stasis__Mount *m)
+{
+	scoped_free char *copy = strdup(m->options);
+	char *save = NULL;
+
+	for (char *o = copy ? strtok_r(copy, ",", &save) : NULL; o; o = strtok_r(NULL, ",", &save)) {
+		char *value = strchr(o, '=');
+
+		if (!strcmp(o, "rw"))
+			continue;
+		if (value)
+			*value++ = '\0';
+		if (syscall(SYS_fsconfig, fs, value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, o, value,
+			    0) < 0)
+			s_debug(n->s, "%s on '%s': option %s is not taken", m->type, m->point, o);
+	}
+}
+
+static int make_file_system(struct ns_load *n, const Stasis__Mount *m, struct stasis_error *err)
+{
+	scoped_fd int fs = (int)syscall(SYS_fsopen, m->type, FSOPEN_CLOEXEC);
+	int fd;
+
+	if (fs < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "file system %.20s for '%.100s'", m->type,
+					 m->point);
+	(void)syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "source", m->source, 0);
+	set_options(n, fs, m);
+	if (syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "make the %.20s for '%.100s'", m->type,
+					 m->point);
+	fd = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
+	return fd < 0 ? stasis_fail_errno(err, STASIS_E_IO, "mount the %.20s for '%.100s'", m->type,
+					  m->point)
+		      : fd;
+}
+
+/* The bytes of an object lie in one segment of the file that has them. */
+static const struct image_segment *find_bytes(struct ns_load *n, uint64_t object,
+					      struct image **ret_image)
+{
+	for (size_t p = 0; p < n->nr_procs; p++)
+		for (size_t i = 0; i < image_nr_segments(n->procs[p].image); i++) {
+			const struct image_segment *s = image_segment(n->procs[p].image, i);
+
+			*ret_image = n->procs[p].image;
+			if (s->type == IMAGE_SEG_BULK && s->object == object)
+				return s;
+		}
+	return NULL;
+}
+
+static int extract(struct ns_load *n, const Stasis__Mount *m, const char *dir,
+		   struct stasis_error *err)
+{
+	scoped_fd int dirfd = -1, copy = -1;
+	const struct image_segment *seg;
+	struct image *img = NULL;
+
+	if (!m->object)
+		return 0;
+	seg = find_bytes(n, m->object, &img);
+	if (!seg || seg->filesz != m->object_len)
+		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+				   "the files of '%.100s' are with a process that is not restarted; "
+				   "restart the hierarchy from its root",
+				   m->point);
+	dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	copy = memfd_create("stasis-tmpfs", MFD_CLOEXEC);
+	if (dirfd < 0 || copy < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "open '%.100s'", dir);
+	if (io_copy_range(image_fd(img), seg->offset, copy, 0, seg->filesz, err) < 0)
+		return -1;
+	if (lseek(copy, 0, SEEK_SET) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "files of '%.100s'", m->point);
+	return ns_archive_extract(copy, dirfd, err);
+}
+
+static int move_to(int fd, const char *place, struct stasis_error *err)
+{
+	if (syscall(SYS_move_mount, fd, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "mount on '%.150s'", place);
+	return 0;
+}
+
+/* Read-only and the like last: what is below has to be put in first. */
+static int set_attributes(const char *place, const Stasis__Mount *m, struct stasis_error *err)
+{
+	const struct mount_attr set = {
+		.attr_set = m->attributes & ~(uint64_t)MOUNT_ATTR_NOATIME,
+		.attr_clr = (m->attributes & MOUNT_ATTR_NOATIME) ? MOUNT_ATTR__ATIME : 0,
+		.propagation = m->is_shared ? MS_SHARED : MS_PRIVATE,
+	};
+	struct mount_attr attr = set;
+
+	if (m->attributes & MOUNT_ATTR_NOATIME)
+		attr.attr_set |= MOUNT_ATTR_NOATIME;
+	if (syscall(SYS_mount_setattr, AT_FDCWD, place, 0, &attr, sizeof(attr)) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "set the flags of the mount '%.150s'", place);
+	return 0;
+}
+
+static int make_folders(char *path, struct stasis_error *err)
+{
+	for (char *p = path + 1; (p = strchr(p, '/')); p++) {
+		*p = '\0';
+		(void)mkdir(path, 0755);
+		*p = '/';
+	}
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return stasis_fail_errno(err, STASIS_E_IO, "mkdir '%s'", path);
+	return 0;
+}
+
+/* The file system that mount i is a part of, at a place of its own; made when i is the first of it. */
+static int place_of_file_system(struct ns_load *n, const Stasis__Namespace *rec, size_t i, char *buf,
+				size_t size, struct stasis_error *err)
+{
+	const Stasis__Mount *m = rec->mounts[i];
+	char base[64];
+	scoped_fd int fd = -1;
+
+	(void)snprintf(base, sizeof(base), WORKPLACE "/fs%u", m->file_system);
+	if (snprintf(buf, size, "%s%s", base, strcmp(m->subtree, "/") ? m->subtree : "") >= (int)size)
+		return stasis_fail(err, STASIS_E_CORRUPT, "path of '%.100s' is too long", m->point);
+	if (mkdir(base, 0755) == 0) {
+		fd = make_file_system(n, m, err);
+		if (fd < 0 || move_to(fd, base, err) < 0)
+			return -1;
+	}
+	if (!strcmp(m->type, "tmpfs") && make_folders(buf, err) < 0)
+		return -1;
+	return extract(n, m, buf, err);
+}
+
+/* A copy of mount i that stands nowhere yet. */
+static int detached(struct ns_load *n, struct ns_made *made, size_t i, struct stasis_error *err)
+{
+	char path[PATH_MAX + 64];
+	int fd;
+
+	if (made->bind_fds[i] >= 0)
+		return fcntl(made->bind_fds[i], F_DUPFD_CLOEXEC, 0);
+	if (place_of_file_system(n, made->rec, i, path, sizeof(path), err) < 0)
+		return -1;
+	fd = ns_clone_mount(path);
+	return fd < 0 ? stasis_fail_errno(err, STASIS_E_IO, "mount '%.100s'", made->rec->mounts[i]->point)
+		      : fd;
+}
+
+/* Until the first process of its pid namespace has mounted the real one, ours stands in: the master and
+ * whoever is created earlier need some. */
+static int place_stand_in(struct ns_load *n, const Stasis__Mount *m, struct stasis_error *err)
+{
+	scoped_fd int fd = fcntl(n->procfs_mount, F_DUPFD_CLOEXEC, 0);
+	char place[PATH_MAX + 64];
+
+	(void)snprintf(place, sizeof(place), NEW_ROOT "%s", m->point);
+	if (fd < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "copy of '/proc'");
+	return move_to(fd, place, err);
+}
+
+static bool needs_stand_in(const Stasis__Namespace *rec, size_t i)
+{
+	const Stasis__Mount *m = rec->mounts[i];
+
+	/* not on top of another late one, which is not there yet */
+	return is_made_late(m) && !strcmp(m->type, "proc") && m->parent &&
+	       !ns_mount_is_late(rec, m->parent - 1);
+}
+
+static int place_early(struct ns_load *n, struct ns_made *made, size_t i, struct stasis_error *err)
+{
+	scoped_fd int fd = detached(n, made, i, err);
+	char place[PATH_MAX + 64];
+
+	if (fd < 0)
+		return -1;
+	(void)snprintf(place, sizeof(place), NEW_ROOT "%s", i ? made->rec->mounts[i]->point : "");
+	return move_to(fd, place, err);
+}
+
+static int set_all_attributes(const Stasis__Namespace *rec, const char *root, bool late,
+			      struct stasis_error *err)
+{
+	char place[PATH_MAX + 64];
+
+	for (size_t i = rec->n_mounts; i-- > 0;) {
+		bool is_covered = false;
+
+		for (size_t k = i + 1; k < rec->n_mounts; k++)
+			is_covered |= rec->mounts[k]->parent == i + 1 &&
+				      !strcmp(rec->mounts[k]->point, rec->mounts[i]->point);
+		(void)snprintf(place, sizeof(place), "%s%s", root, i || late ? rec->mounts[i]->point : "");
+		if (!is_covered && ns_mount_is_late(rec, i) == late &&
+		    set_attributes(place, rec->mounts[i], err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int prepare_workplace(struct stasis_error *err)
+{
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("stasis", WORKPLACE, "tmpfs", MS_NOSUID, "mode=755") < 0 || mkdir(NEW_ROOT, 0755) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "prepare a mount namespace");
+	return 0;
+}
+
+/* The old mounts, the workplace among them, go away below the new root. */
+static int change_root(struct stasis_error *err)
+{
+	if (chdir(NEW_ROOT) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
+	    umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "change the root of a mount namespace");
+	return 0;
+}
+
+int ns_load_mounts(struct ns_load *n, struct ns_made *m, struct stasis_error *err)
+{
+	if (prepare_workplace(err) < 0)
+		return -1;
+	for (size_t i = 0; i < m->rec->n_mounts; i++)
+		if (!ns_mount_is_late(m->rec, i) && place_early(n, m, i, err) < 0)
+			return -1;
+	for (size_t i = 0; i < m->rec->n_mounts; i++)
+		if (needs_stand_in(m->rec, i) && place_stand_in(n, m->rec->mounts[i], err) < 0)
+			return -1;
+	if (set_all_attributes(m->rec, NEW_ROOT, false, err) < 0)
+		return -1;
+	return change_root(err);
+}
+
+int ns_load_late_mounts(struct ns_load *n, struct ns_made *m, struct stasis_error *err)
+{
+	for (size_t i = 0; i < m->rec->n_mounts; i++) {
+		const Stasis__Mount *r = m->rec->mounts[i];
+		scoped_fd int fd = -1;
+
+		if (!ns_mount_is_late(m->rec, i))
+			continue;
+		if (needs_stand_in(m->rec, i) && umount2(r->point, MNT_DETACH) < 0)
+			return stasis_fail_errno(err, STASIS_E_IO, "unmount '%s'", r->point);
+		fd = m->bind_fds[i] >= 0 ? fcntl(m->bind_fds[i], F_DUPFD_CLOEXEC, 0)
+					 : make_file_system(n, r, err);
+		if (fd < 0 || move_to(fd, r->point, err) < 0 || extract(n, r, r->point, err) < 0)
+			return -1;
+	}
+	return set_all_attributes(m->rec, "", true, err);
+}

@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which namespaces a tree has for itself. A namespace is told by device and inode of its file in
+ * /proc/PID/ns; it belongs to the tree when no process outside of the tree is in it.
+ */
+#include "ns/ns_priv.h"
+
+#include "lib/io.h"
+#include "lib/proc.h"
+
+#include <fcntl.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { TEXT_BYTES = 240 };
+
+/* clang-format off */
+static const struct {
+	const char *name;
+	Stasis__NamespaceType type;
+} kinds[] = {
+	{"mnt",    STASIS__NAMESPACE_TYPE__NAMESPACE_MNT},
+	{"net",    STASIS__NAMESPACE_TYPE__NAMESPACE_NET},
+	{"uts",    STASIS__NAMESPACE_TYPE__NAMESPACE_UTS},
+	{"ipc",    STASIS__NAMESPACE_TYPE__NAMESPACE_IPC},
+	{"cgroup", STASIS__NAMESPACE_TYPE__NAMESPACE_CGROUP},
+};
+/* clang-format on */
+
+#define NR_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+void ns_save_report(struct ns_save *n, struct task *t, const char *fmt, ...)
+{
+	char text[TEXT_BYTES];
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	n->obstacle(n->obstacle_arg, t, text);
+}
+
+static int no_memory(struct stasis_error *err)
+{
+	return stasis_fail(err, STASIS_E_NOMEM, "no memory for namespaces");
+}
+
+/* ---- inside of another namespace ---- */
+
+static _Noreturn void inside_main(int ns_fd, ns_inside_fn fn, void *arg, struct stasis_error *shared)
+{
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (setns(ns_fd, 0) < 0)
+		(void)stasis_fail_errno(shared, STASIS_E_DENIED, "join its namespace");
+	else if (fn(arg, shared) == 0)
+		_exit(0);
+	_exit(1);
+}
+
+int ns_run_inside(const struct task *t, const char *name, ns_inside_fn fn, void *arg,
+		  struct stasis_error *err)
+{
+	struct stasis_error *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+					   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	scoped_fd int fd = -1;
+	char path[32];
+	int status = -1, result = -1;
+	pid_t pid;
+
+	(void)snprintf(path, sizeof(path), "ns/%s", name);
+	fd = openat(t->procfd, path, O_RDONLY | O_CLOEXEC);
+	if (shared == MAP_FAILED)
+		return no_memory(err);
+	pid = fd < 0 ? -1 : fork();
+	if (pid == 0)
+		inside_main(fd, fn, arg, shared);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		(void)stasis_fail_errno(err, STASIS_E_IO, "look into the %s namespace of %d", name,
+					t->pid);
+	else if (status == 0)
+		result = 0;
+	else if (err && shared->text[0])
+		*err = *shared;
+	else
+		(void)stasis_fail(err, STASIS_E_INTERNAL, "look into the %s namespace of %d: status 0x%x",
+				  name, t->pid, status);
+	(void)munmap(shared, sizeof(*shared));
+	return result;
+}
+
+/* ---- whose is it ---- */
+
+static bool stat_ns(int procfd, const char *name, struct stat *ret)
+{
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "ns/%s", name);
+	return fstatat(procfd, path, ret, 0) == 0;
+}
+
+static bool is_in_tree(const struct tree *tree, pid_t pid)
+{
+	struct task *t;
+	size_t i;
+
+	tree_for_each(tree, i, t)
+		if (t->pid == pid)
+			return true;
+	return false;
+}
+
+/* A process outside of the tree that is in this namespace, 0 for none. */
+static pid_t find_outsider(struct ns_save *n, const char *name, const struct stat *ns)
+{
+	scoped_fd int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	scoped_free int *pids = NULL;
+	size_t nr = 0;
+
+	if (proc < 0 || proc_list_numbers(proc, ".", &pids, &nr, NULL) < 0)
+		return 0;
+	for (size_t i = 0; i < nr; i++) {
+		char path[48];
+		struct stat st;
+
+		(void)snprintf(path, sizeof(path), "%d/ns/%s", pids[i], name);
+		if (fstatat(proc, path, &st, 0) == 0 && st.st_dev == ns->st_dev &&
+		    st.st_ino == ns->st_ino && !is_in_tree(n->tree, pids[i]))
+			return pids[i];
+	}
+	return 0;
+}
+
+static struct ns_entry *find_entry(struct ns_save *n, const struct stat *ns)
+{
+	for (struct ns_entry *e = n->entries; e; e = e->next)
+		if (e->dev == ns->st_dev && e->ino == ns->st_ino)
+			return e;
+	return NULL;
+}
+
+/* `ip netns` keeps a file for each of its namespaces, which outlives the processes in it. */
+static int find_named(struct ns_save *n, struct ns_entry *e)
+{
+	scoped_dir DIR *dir = opendir("/run/netns");
+	struct dirent *entry;
+	char path[300];
+	struct stat st;
+
+	while (dir && (entry = readdir(dir))) {
+		(void)snprintf(path, sizeof(path), "/run/netns/%.255s", entry->d_name);
+		if (stat(path, &st) < 0 || st.st_dev != e->dev || st.st_ino != e->ino)
+			continue;
+		e->rec.path = arena_strdup(&n->arena, path);
+		return e->rec.path ? 1 : -1;
+	}
+	return 0;
+}
+
+/* ---- what is in it ---- */
+
+static int read_uts(void *arg, struct stasis_error *err)
+{
+	if (uname(arg) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "uname");
+	return 0;
+}
+
+static int save_uts(struct ns_save *n, struct ns_entry *e, struct stasis_error *err)
+{
+	struct utsname *u = mmap(NULL, sizeof(*u), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+				 -1, 0);
+	int result = -1;
+
+	if (u == MAP_FAILED)
+		return no_memory(err);
+	if (ns_run_inside(e->first, "uts", read_uts, u, err) == 0) {
+		u->nodename[sizeof(u->nodename) - 1] = u->domainname[sizeof(u->domainname) - 1] = '\0';
+		e->rec.nodename = arena_strdup(&n->arena, u->nodename);
+		e->rec.domainname = arena_strdup(&n->arena, u->domainname);
+		result = e->rec.nodename && e->rec.domainname ? 0 : no_memory(err);
+	}
+	(void)munmap(u, sizeof(*u));
+	return result;
+}
+
+static int save_content(struct ns_save *n, struct ns_entry *e, struct stasis_error *err)
+{
+	switch (e->rec.type) {
+	case STASIS__NAMESPACE_TYPE__NAMESPACE_MNT:
+		return ns_save_mounts(n, e, err);
+	case STASIS__NAMESPACE_TYPE__NAMESPACE_NET:
+		return ns_save_network(n, e, err);
+	case STASIS__NAMESPACE_TYPE__NAMESPACE_UTS:
+		return save_uts(n, e, err);
+	default:
+		return 0; /* nothing in it, or nothing that is the namespace's */
+	}
+}
+
+/* Of a mount namespace that others are in too it is enough that paths lead where they lead here. */
+static void check_left_alone(struct ns_save *n, struct ns_entry *e, const char *name, pid_t outsider)
+{
+	struct stat here, there;
+
+	if (e->rec.type == STASIS__NAMESPACE_TYPE__NAMESPACE_CGROUP)
+		return; /* only how cgroups are named */
+	if (e->rec.type == STASIS__NAMESPACE_TYPE__NAMESPACE_MNT &&
+	    (stat("/", &here) < 0 || fstatat(e->first->procfd, "root", &there, 0) < 0 ||
+	     (here.st_dev == there.st_dev && here.st_ino == there.st_ino)))
+		return;
+	ns_save_report(n, e->first,
+		       "is in a %s namespace that it shares with process %d, which is not of the tree; "
+		       "checkpoint it from inside of that namespace, or its container as a whole",
+		       name, outsider);
+}
+
+static struct ns_entry *new_entry(struct ns_save *n, struct task *t, Stasis__NamespaceType type,
+				  const struct stat *ns)
+{
+	struct ns_entry *e = arena_alloc(&n->arena, sizeof(*e));
+
+	if (!e)
+		return NULL;
+	stasis__namespace__init(&e->rec);
+	e->dev = ns->st_dev;
+	e->ino = ns->st_ino;
+	e->first = t;
+	e->rec.type = type;
+	e->next = n->entries;
+	n->entries = e;
+	return e;
+}
+
+static int add_entry(struct ns_save *n, struct task *t, size_t kind, const struct stat *ns,
+		     struct ns_entry **ret, struct stasis_error *err)
+{
+	pid_t outsider = find_outsider(n, kinds[kind].name, ns);
+	struct ns_entry *e = new_entry(n, t, kinds[kind].type, ns);
+	int named = 0;
+
+	if (!e)
+		return no_memory(err);
+	*ret = e;
+	if (kinds[kind].type == STASIS__NAMESPACE_TYPE__NAMESPACE_NET)
+		named = find_named(n, e);
+	if (named < 0)
+		return no_memory(err);
+	e->is_left_alone = outsider && !named;
+	if (e->is_left_alone)
+		check_left_alone(n, e, kinds[kind].name, outsider);
+	else
+		e->rec.id = ++n->nr;
+	if (n->nr > NS_MAX)
+		return stasis_fail(err, STASIS_E_UNSUPPORTED, "the tree has more than %d namespaces",
+				   NS_MAX);
+	return e->is_left_alone || named ? 0 : save_content(n, e, err);
+}
+
+static uint32_t *field_of(Stasis__Membership *m, Stasis__NamespaceType type)
+{
+	switch (type) {
+	case STASIS__NAMESPACE_TYPE__NAMESPACE_MNT:
+		return &m->mnt;
+	case STASIS__NAMESPACE_TYPE__NAMESPACE_NET:
+		return &m->net;
+	case STASIS__NAMESPACE_TYPE__NAMESPACE_UTS:
+		return &m->uts;
+	case STASIS__NAMESPACE_TYPE__NAMESPACE_IPC:
+		return &m->ipc;
+	default:
+		return &m->cgroup;
+	}
+}
+
+static Stasis__Membership *member_of(struct ns_save *n, const struct task *t)
+{
+	Stasis__Membership **m = &n->members[t->index];
+
+	if (*m)
+		return *m;
+	*m = arena_alloc(&n->arena, sizeof(**m));
+	if (*m)
+		stasis__membership__init(*m);
+	return *m;
+}
+
+static int save_one(struct ns_save *n, struct task *t, size_t kind, int self,
+		    struct stasis_error *err)
+{
+	struct stat ours, theirs;
+	struct ns_entry *e;
+	Stasis__Membership *m;
+
+	if (!stat_ns(self, kinds[kind].name, &ours) || !stat_ns(t->procfd, kinds[kind].name, &theirs) ||
+	    (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino))
+		return 0;
+	e = find_entry(n, &theirs);
+	if (!e && add_entry(n, t, kind, &theirs, &e, err) < 0)
+		return -1;
+	if (e->is_left_alone)
+		return 0;
+	m = member_of(n, t);
+	if (!m)
+		return no_memory(err);
+	*field_of(m, kinds[kind].type) = e->rec.id;
+	return 0;
+}
+
+/* ---- pid namespaces: who is in which follows from the ids ---- */
+
+static pid_t first_outsider_with_pids(struct ns_save *n, const struct stat *ns)
+{
+	return find_outsider(n, "pid", ns);
+}
+
+/* Id of the namespace behind a link of /proc/PID/ns, which is below the tree's; 0 when it is left alone. */
+static int pid_entry(struct ns_save *n, struct task *t, const struct stat *ns, uint32_t *ret,
+		     struct stasis_error *err)
+{
+	struct ns_entry *e = find_entry(n, ns);
+	pid_t outsider;
+
+	if (!e) {
+		e = new_entry(n, t, STASIS__NAMESPACE_TYPE__NAMESPACE_PID, ns);
+		if (!e)
+			return no_memory(err);
+		e->rec.id = ++n->nr;
+		outsider = first_outsider_with_pids(n, ns);
+		if (outsider)
+			ns_save_report(n, t,
+				       "is in a pid namespace that it shares with process %d, which is "
+				       "not of the tree; checkpoint the container as a whole",
+				       outsider);
+	}
+	*ret = e->rec.id;
+	return 0;
+}
+
+static int save_ids(struct ns_save *n, const struct task *t, Stasis__Membership *m,
+		    struct stasis_error *err)
+{
+	m->inner_pids = arena_memdup(&n->arena, t->inner_pids, sizeof(t->inner_pids));
+	if (!m->inner_pids)
+		return no_memory(err);
+	m->n_inner_pids = t->nr_inner;
+	m->own_pgid = t->own_pgid;
+	m->own_sid = t->own_sid;
+	return 0;
+}
+
+/* Where the next child will be: the link leads nowhere before the first one is there. */
+static int save_pids_for_children(struct ns_save *n, struct task *t, const struct stat *own,
+				  struct stasis_error *err)
+{
+	Stasis__Membership *m;
+	struct stat st;
+
+	if (!stat_ns(t->procfd, "pid_for_children", &st)) {
+		ns_save_report(n, t, "has made a pid namespace (unshare) that no process is in yet; wait "
+				     "until it has forked");
+		return 0;
+	}
+	if (st.st_dev == own->st_dev && st.st_ino == own->st_ino)
+		return 0;
+	m = member_of(n, t);
+	if (!m)
+		return no_memory(err);
+	return pid_entry(n, t, &st, &m->pid_for_children, err);
+}
+
+static int save_pids(struct ns_save *n, struct task *t, struct stasis_error *err)
+{
+	Stasis__Membership *m;
+	struct stat st;
+
+	if (t->nr_inner) {
+		m = member_of(n, t);
+		if (!m || save_ids(n, t, m, err) < 0)
+			return no_memory(err);
+	}
+	if (t->state == TASK_ZOMBIE || !stat_ns(t->procfd, "pid", &st))
+		return 0; /* a zombie's namespace is that of its parent, or its own first's */
+	if (t->nr_inner && pid_entry(n, t, &st, &member_of(n, t)->pid, err) < 0)
+		return -1;
+	return save_pids_for_children(n, t, &st, err);
+}
+
+uint32_t ns_save_pids_of(struct ns_save *n, int proc_dirfd)
+{
+	struct ns_entry *e;
+	struct stat st;
+
+	if (fstatat(proc_dirfd, "1/ns/pid", &st, 0) < 0)
+		return 0;
+	e = find_entry(n, &st);
+	return e ? e->rec.id : 0;
+}
+
+/* ---- all of it ---- */
+
+static void check_user(struct ns_save *n, struct task *t, int self)
+{
+	struct stat ours, theirs;
+
+	if (!stat_ns(self, "user", &ours) || !stat_ns(t->procfd, "user", &theirs) ||
+	    (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino) ||
+	    find_outsider(n, "user", &theirs))
+		return;
+	ns_save_report(n, t, "is in a user namespace of its own, which is not supported yet; start the "
+			     "container as root without one, or checkpoint from inside of it");
+}
+
+static int collect(struct ns_save *n, struct stasis_error *err)
+{
+	scoped_fd int self = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct task *t;
+	size_t i;
+
+	if (self < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "open '/proc/self'");
+	/* pids first: a /proc among the mounts shows those of one of the namespaces */
+	tree_for_each(n->tree, i, t)
+		if (save_pids(n, t, err) < 0)
+			return stasis_fail_prefix(err, "%s(%d)", t->comm, t->pid);
+	tree_for_each(n->tree, i, t) {
+		if (t->state == TASK_ZOMBIE)
+			continue;
+		check_user(n, t, self);
+		for (size_t k = 0; k < NR_KINDS; k++)
+			if (save_one(n, t, k, self, err) < 0)
+				return stasis_fail_prefix(err, "%s(%d)", t->comm, t->pid);
+		if (n->members[i] && n->members[i]->mnt)
+			t->rootfd = openat(t->procfd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
+	return 0;
+}
+
+static void ns_save_freep(struct ns_save **n)
+{
+	ns_save_free(*n);
+}
+
+int ns_save_collect(struct session *s, struct tree *tree, ns_obstacle_fn obstacle, void *arg,
+		    struct ns_save **ret, struct stasis_error *err)
+{
+	scoped(ns_save_freep) struct ns_save *n = calloc(1, sizeof(*n));
+
+	if (n)
+		n->members = calloc(tree->nr_tasks + 1, sizeof(*n->members));
+	if (!n || !n->members)
+		return no_memory(err);
+	n->s = s;
+	n->tree = tree;
+	n->obstacle = obstacle;
+	n->obstacle_arg = arg;
+	if (collect(n, err) < 0)
+		return -1;
+	*ret = ptr_take(&n);
+	return 0;
+}
+
+Stasis__Membership *ns_save_member(struct ns_save *n, const struct task *t)
+{
+	return n->members[t->index];
+}
+
+/* ---- writing ---- */
+
+static int put_archive(const struct ns_entry *e, size_t i, struct image_writer *w,
+		       struct stasis_error *err)
+{
+	size_t len = (size_t)e->rec.mounts[i]->object_len;
+	void *bytes = mmap(NULL, len, PROT_READ, MAP_SHARED, e->archives[i], 0);
+	int result;
+
+	if (bytes == MAP_FAILED)
+		return stasis_fail_errno(err, STASIS_E_NOMEM, "files of '%s'", e->rec.mounts[i]->point);
+	result = image_put_bulk(w, e->rec.mounts[i]->object, 0, bytes, len, err);
+	(void)munmap(bytes, len);
+	return result;
+}
+
+/* A file of each process has the record; the bytes are in the first's. */
+static int put_entry(struct ns_entry *e, uint64_t (*fresh)(void *arg), void *arg,
+		     struct image_writer *w, struct stasis_error *err)
+{
+	bool is_first = !e->is_written;
+
+	e->is_written = true;
+	for (size_t i = 0; is_first && i < e->rec.n_mounts; i++)
+		if (e->archives[i] >= 0)
+			e->rec.mounts[i]->object = fresh(arg);
+	if (image_put_record(w, IMAGE_TAG_NAMESPACE, &e->rec.base, err) < 0)
+		return -1;
+	for (size_t i = 0; is_first && i < e->rec.n_mounts; i++)
+		if (e->archives[i] >= 0 && put_archive(e, i, w, err) < 0)
+			return -1;
+	return 0;
+}
+
+static bool is_member(const Stasis__Membership *m, uint32_t id)
+{
+	return m->mnt == id || m->net == id || m->uts == id || m->ipc == id || m->cgroup == id ||
+	       m->pid == id || m->pid_for_children == id;
+}
+
+int ns_save_write(struct ns_save *n, const struct task *t, uint64_t (*fresh)(void *arg), void *arg,
+		  struct image_writer *w, struct stasis_error *err)
+{
+	const Stasis__Membership *m = n->members[t->index];
+
+	for (struct ns_entry *e = n->entries; m && e; e = e->next)
+		if (e->rec.id && is_member(m, e->rec.id) && put_entry(e, fresh, arg, w, err) < 0)
+			return -1;
+	return 0;
+}
+
+void ns_save_free(struct ns_save *n)
+{
+	int saved = errno;
+
+	if (!n)
+		return;
+	for (struct ns_entry *e = n->entries; e; e = e->next)
+		for (size_t i = 0; e->archives && i < e->rec.n_mounts; i++)
+			scoped_close_fd(&e->archives[i]);
+	arena_done(&n->arena);
+	free(n->members);
+	free(n);
+	errno = saved;
+}
