@@ -8,5 +8,8 @@ TEST_LIMIT=240
 matrix mem-anon
 matrix mem-file
 matrix mem-deleted
+matrix mem-state
+matrix mem-mlockall
+matrix mem-mlockall onfault
 
 test_done

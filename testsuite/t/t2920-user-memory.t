@@ -12,6 +12,9 @@ test_user_namespaces_work || test_skip_all "no user namespaces for ordinary user
 matrix mem-anon
 matrix mem-file
 matrix mem-deleted
+matrix mem-state
+matrix mem-mlockall
+matrix mem-mlockall onfault
 matrix mem-shared
 matrix memfd
 matrix cow

@@ -173,6 +173,7 @@ static int put_mm(struct dump_plan *p, struct task *t, const struct parasite_tas
 	if (mem_save_record(p->mem, t, &mm, err) < 0)
 		return -1;
 	mm.brk = inside->brk;
+	mm.thp_disable = inside->thp_disable;
 	return image_put_record(w, IMAGE_TAG_MM, &mm.base, err);
 }
 

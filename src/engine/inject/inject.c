@@ -457,3 +457,8 @@ void inject_close(struct task *t)
 	t->inject = NULL;
 	errno = saved;
 }
+
+tracee_addr inject_area(const struct task *t)
+{
+	return t->inject ? t->inject->area : 0;
+}

@@ -24,6 +24,9 @@ bool inject_is_leaving(struct task *t);
  * out. Its regs are stale afterwards: resume the tree and stop it again. */
 void inject_help_leave(struct task *t);
 
+/* Where the parasite's memory is; 0: it is not in. */
+tracee_addr inject_area(const struct task *t);
+
 /* Remove the parasite: mapping, descriptors and registers are as before, the task still stopped. */
 void inject_close(struct task *t);
 

@@ -136,6 +136,29 @@ static int check_segs(struct load_proc *lp, struct stasis_error *err)
 	return 0;
 }
 
+/* Guard pages lie in mappings that are staged. */
+static int check_guards(struct load_proc *lp, struct stasis_error *err)
+{
+	const Stasis__Mm *mm = lp->p->mm;
+	uint64_t end = 0;
+	size_t vma = 0;
+
+	for (size_t i = 0; i < mm->n_guards; i++) {
+		const Stasis__InheritedRun *r = mm->guards[i];
+
+		while (vma < lp->nr_vmas && lp->vmas[vma].v->end <= r->start)
+			vma++;
+		if (r->start % MEM_PAGE || r->len % MEM_PAGE || r->len == 0 || r->start < end ||
+		    vma == lp->nr_vmas || !lp->vmas[vma].is_staged ||
+		    r->start < lp->vmas[vma].v->start ||
+		    r->len > lp->vmas[vma].v->end - r->start)
+			return stasis_fail(err, STASIS_E_CORRUPT, "guard pages at %llx",
+					   (unsigned long long)r->start);
+		end = r->start + r->len;
+	}
+	return 0;
+}
+
 static int prefix(const struct load_proc *lp, struct stasis_error *err)
 {
 	if (err)
@@ -149,7 +172,7 @@ int load_check_proc(struct mem_load *m, size_t index, struct stasis_error *err)
 
 	if (!lp->p->mm) /* a zombie */
 		return 0;
-	if (check_vmas(lp, err) < 0 || check_segs(lp, err) < 0)
+	if (check_vmas(lp, err) < 0 || check_segs(lp, err) < 0 || check_guards(lp, err) < 0)
 		return prefix(lp, err);
 	return 0;
 }

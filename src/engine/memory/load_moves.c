@@ -15,6 +15,10 @@
 
 #define SYS_MSEAL 462 /* Linux 6.10 */
 
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102 /* Linux 6.13 */
+#endif
+
 static const struct {
 	uint32_t flag;
 	int advice;
@@ -57,9 +61,40 @@ static int finish_in_place(const struct piece *p, const Stasis__Vma *v, struct s
 	if ((v->flags & VMA_F_LOCKED) && mlock2(at, len, MLOCK_ONFAULT) < 0)
 		return stasis_fail_errno(err, STASIS_E_NOMEM, "lock %llx-%llx",
 					 (unsigned long long)p->start, (unsigned long long)p->end);
+	/* the limits allow it: what fails now is to fill in pages, as where there is no access; the
+	 * kernel takes that for no error either when a mapping is made locked */
+	if ((v->flags & VMA_F_LOCKED) && !(v->flags & VMA_F_LOCKONFAULT))
+		(void)mlock2(at, len, 0);
 	if ((v->flags & VMA_F_SEALED) && syscall(SYS_MSEAL, at, len, 0) < 0)
 		return stasis_fail_errno(err, STASIS_E_UNSUPPORTED, "seal %llx-%llx",
 					 (unsigned long long)p->start, (unsigned long long)p->end);
+	return 0;
+}
+
+/* A move takes guard pages along; they are given here because children shall not get them, and before
+ * sealing and locking, which forbid it. A list entry may reach over several pieces. */
+static int install_guards(const struct mem_load *m, const Stasis__Mm *mm, struct stasis_error *err)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < mm->n_guards; i++) {
+		uint64_t start = mm->guards[i]->start, end = start + mm->guards[i]->len;
+
+		while (at < m->pieces.nr && m->pieces.v[at].end <= start)
+			at++;
+		for (size_t p = at; p < m->pieces.nr && m->pieces.v[p].start < end; p++) {
+			const struct piece *piece = &m->pieces.v[p];
+			uint64_t from = start > piece->start ? start : piece->start;
+			uint64_t to = end < piece->end ? end : piece->end;
+
+			if (madvise(staged(m, from), to - from, MADV_GUARD_INSTALL) < 0)
+				return stasis_fail_errno(err, STASIS_E_UNSUPPORTED,
+							 "guard pages %llx-%llx (Linux 6.13; for files "
+							 "6.15)",
+							 (unsigned long long)from,
+							 (unsigned long long)to);
+		}
+	}
 	return 0;
 }
 
@@ -95,6 +130,8 @@ int mem_load_moves(struct mem_load *m, size_t index, struct mem_move **ret, size
 	if (!list)
 		return stasis_fail(err, STASIS_E_NOMEM, "list of moves");
 	allow_fork(m);
+	if (install_guards(m, lp->p->mm, err) < 0)
+		return -1;
 	for (size_t i = 0; i < m->pieces.nr; i++) {
 		const struct piece *p = &m->pieces.v[i];
 		const Stasis__Vma *v = lp->vmas[p->vma].v;
@@ -111,7 +148,7 @@ int mem_load_moves(struct mem_load *m, size_t index, struct mem_move **ret, size
 		list[nr].len = p->end - p->start;
 		list[nr].prot = v->prot;
 		list[nr].staged_prot = p->prot;
-		list[nr++].advice = v->flags & (VMA_F_LOCKED | VMA_F_SEALED);
+		list[nr++].advice = v->flags & (VMA_F_LOCKED | VMA_F_LOCKONFAULT | VMA_F_SEALED);
 	}
 	*ret = ptr_take(&list);
 	*ret_nr = nr;

@@ -5,6 +5,7 @@
  * known here only.
  */
 #include "memory/pagemap.h"
+#include "memory/vma.h"
 
 #include "lib/scoped.h"
 
@@ -14,6 +15,10 @@
 #include <sys/mman.h>
 
 #define PAGE 4096u
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102 /* Linux 6.13 */
+#endif
 
 #define PM_PFN_MASK ((1ull << 55) - 1) /* frame number; for swapped pages type and offset */
 #define PM_GUARD    (1ull << 58)       /* Linux 6.15 */
@@ -123,6 +128,25 @@ static bool probe_guard(void)
 	return fd >= 0 && ioctl(fd, SCAN_REQUEST, &arg) >= 0;
 }
 
+/* Does smaps mark the mapping of a guard page of our own ("gu")? */
+static bool probe_guard_flag(void)
+{
+	scoped_fd int self = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	void *page = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct vma_list list = { 0 };
+	bool is_marked = false;
+
+	if (page == MAP_FAILED)
+		return false;
+	if (self >= 0 && madvise(page, PAGE, MADV_GUARD_INSTALL) == 0 &&
+	    vma_list_read(self, &list, NULL) == 0)
+		for (size_t i = 0; i < list.nr; i++)
+			is_marked = is_marked || list.v[i].flags & VMA_F_GUARD;
+	vma_list_done(&list);
+	(void)munmap(page, PAGE); /* only a page of our own; nothing depends on it */
+	return is_marked;
+}
+
 int pagemap_init(const struct session *s, struct pagemap *ret, struct stasis_error *err)
 {
 	memset(ret, 0, sizeof(*ret));
@@ -131,6 +155,7 @@ int pagemap_init(const struct session *s, struct pagemap *ret, struct stasis_err
 		return stasis_fail(err, STASIS_E_NOMEM, "buffer for pagemap");
 	ret->has_scan = s->caps.has_pagemap_scan;
 	ret->has_guard = ret->has_scan && probe_guard();
+	ret->has_guard_flag = ret->has_guard && probe_guard_flag();
 	find_zero_pfn(ret);
 	return 0;
 }

@@ -27,6 +27,7 @@ void run_list_done(struct run_list *l);
 struct pagemap {
 	bool has_scan;	    /* ioctl PAGEMAP_SCAN */
 	bool has_guard;	    /* it knows PAGE_IS_GUARD (Linux 6.15) */
+	bool has_guard_flag; /* smaps tells where they may be: no need to look elsewhere */
 	bool has_pfn;	    /* root: entries show page frame numbers */
 	uint64_t zero_pfn;  /* 0 when not known */
 	uint64_t *entries;  /* two buffers of PAGEMAP_CHUNK entries */

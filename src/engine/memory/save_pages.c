@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The pages of a task that go into its image, and those that are the parent's. A mapping whose smaps
- * entry counts no anonymous and no swapped page is not looked at, so that a reservation of a
+ * entry counts no anonymous, no swapped and no guard page is not looked at, so that a reservation of a
  * terabyte costs nothing.
  */
 #include "memory/save_priv.h"
@@ -32,6 +32,23 @@ static bool has_pages(const struct save_vma *sv, const struct vma *v)
 		return false;
 	return sv->kind == STASIS__VMA_KIND__VMA_ANON_PRIVATE ||
 	       sv->kind == STASIS__VMA_KIND__VMA_FILE_PRIVATE;
+}
+
+/* Guard pages need no other page beside them. Where smaps does not mark them, every mapping is asked. */
+static bool may_have_guards(const struct mem_save *m, const struct save_vma *sv, const struct vma *v)
+{
+	if (sv->is_skipped || !m->pm.has_guard || (v->flags & (VMA_F_HUGETLB | VMA_F_IO | VMA_F_PFNMAP)))
+		return false;
+	if (sv->kind == STASIS__VMA_KIND__VMA_VDSO || sv->kind == STASIS__VMA_KIND__VMA_VVAR ||
+	    sv->kind == STASIS__VMA_KIND__VMA_VSYSCALL)
+		return false;
+	return m->pm.has_guard_flag ? (v->flags & VMA_F_GUARD) != 0 : !(v->flags & VMA_F_SHARED);
+}
+
+static bool is_scanned(const struct mem_save *m, const struct save_task *st, size_t vma)
+{
+	return has_pages(&st->sv[vma], &st->vmas.v[vma]) ||
+	       may_have_guards(m, &st->sv[vma], &st->vmas.v[vma]);
 }
 
 static bool may_inherit(const struct save_task *child, size_t c, const struct save_task *parent,
@@ -107,22 +124,27 @@ static int add_runs(struct mem_save *m, struct save_task *st, size_t vma, struct
 		    struct found *f, struct stasis_error *err)
 {
 	const struct vma *v = &st->vmas.v[vma];
+	bool is_stored = has_pages(&st->sv[vma], v);
 	tracee_addr at = v->start;
 	struct run run;
 
 	st->sv[vma].first_run = st->runs.nr;
 	st->runs.barrier = st->runs.nr;
 	st->inherited.barrier = st->inherited.nr;
+	st->guards.barrier = st->guards.nr;
 	for (; next_part(&f->pages, &f->at, at, v->end, &run); at = run.addr + run.len) {
+		if (!is_stored)
+			continue;
 		if (h->parent && divide_run(m, st, vma, h, &run, err) < 0)
 			return -1;
 		if (!h->parent && run_list_add(&st->runs, run.addr, run.len, err) < 0)
 			return -1;
 	}
 	st->sv[vma].nr_runs = st->runs.nr - st->sv[vma].first_run;
-	if (next_part(&f->guards, &f->at_guard, v->start, v->end, &run))
-		save_obstacle(m, st->t, v,
-			      "has guard pages (MADV_GUARD_INSTALL); remove them before the dump");
+	for (at = v->start; next_part(&f->guards, &f->at_guard, at, v->end, &run);
+	     at = run.addr + run.len)
+		if (run_list_add(&st->guards, run.addr, run.len, err) < 0)
+			return -1;
 	return 0;
 }
 
@@ -142,12 +164,12 @@ static int find_in_group(struct mem_save *m, struct save_task *st, size_t first,
 	return 0;
 }
 
-static size_t group_end(const struct save_task *st, size_t first)
+static size_t group_end(const struct mem_save *m, const struct save_task *st, size_t first)
 {
 	const struct vma *v = st->vmas.v;
 	size_t i = first + 1;
 
-	while (i < st->vmas.nr && has_pages(&st->sv[i], &v[i]) && v[i].start - v[i - 1].end < GROUP_GAP)
+	while (i < st->vmas.nr && is_scanned(m, st, i) && v[i].start - v[i - 1].end < GROUP_GAP)
 		i++;
 	return i;
 }
@@ -166,9 +188,9 @@ int save_find_pages(struct mem_save *m, size_t task, struct stasis_error *err)
 		h.parent = &m->tasks[st->t->parent->index];
 	for (size_t i = 0; i < st->vmas.nr; i = end) {
 		end = i + 1;
-		if (!has_pages(&st->sv[i], &st->vmas.v[i]))
+		if (!is_scanned(m, st, i))
 			continue;
-		end = group_end(st, i);
+		end = group_end(m, st, i);
 		if (find_in_group(m, st, i, end, &h, &f, err) < 0)
 			return -1;
 	}

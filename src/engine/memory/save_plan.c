@@ -72,6 +72,7 @@ static int plan_task(struct mem_save *m, size_t task, struct stasis_error *err)
 
 	if (vma_list_read(st->t->procfd, &st->vmas, err) < 0)
 		return -1;
+	st->locked_kb = save_locked_kb(st->t);
 	st->sv = calloc(st->vmas.nr + 1, sizeof(*st->sv));
 	if (!st->sv)
 		return stasis_fail(err, STASIS_E_NOMEM, "plan of the memory");
@@ -279,23 +280,23 @@ static int fill_vmas(struct mem_save *m, const struct save_task *st, Stasis__Mm 
 	return 0;
 }
 
-static int fill_inherited(struct mem_save *m, const struct save_task *st, Stasis__Mm *ret,
-			  struct stasis_error *err)
+static int fill_runs(struct mem_save *m, const struct run_list *runs,
+		     Stasis__InheritedRun ***ret, size_t *ret_nr, struct stasis_error *err)
 {
-	size_t nr = st->inherited.nr;
+	size_t nr = runs->nr;
 	Stasis__InheritedRun *all = arena_alloc(&m->arena, nr * sizeof(*all) + 1);
 	Stasis__InheritedRun **list = arena_alloc(&m->arena, nr * sizeof(*list) + 1);
 
 	if (!all || !list)
-		return stasis_fail(err, STASIS_E_NOMEM, "records of inherited pages");
-	ret->inherited = list;
-	ret->n_inherited = nr;
+		return stasis_fail(err, STASIS_E_NOMEM, "records of pages");
 	for (size_t i = 0; i < nr; i++) {
 		list[i] = &all[i];
 		stasis__inherited_run__init(&all[i]);
-		all[i].start = st->inherited.v[i].addr;
-		all[i].len = st->inherited.v[i].len;
+		all[i].start = runs->v[i].addr;
+		all[i].len = runs->v[i].len;
 	}
+	*ret = list;
+	*ret_nr = nr;
 	return 0;
 }
 
@@ -310,5 +311,9 @@ int mem_save_record(struct mem_save *m, struct task *t, Stasis__Mm *ret, struct 
 		return -1;
 	ret->vdso.data = st->vdso;
 	ret->vdso.len = st->vdso_end - st->vdso_start;
-	return fill_inherited(m, st, ret, err);
+	if (save_lock_future(st, &ret->lock_future, err) < 0)
+		return -1;
+	if (fill_runs(m, &st->inherited, &ret->inherited, &ret->n_inherited, err) < 0)
+		return -1;
+	return fill_runs(m, &st->guards, &ret->guards, &ret->n_guards, err);
 }

@@ -53,11 +53,12 @@ struct save_task {
 	struct task *t;
 	struct vma_list vmas;
 	struct save_vma *sv; /* one per mapping */
-	struct run_list runs, inherited;
+	struct run_list runs, inherited, guards;
 	size_t nr_objects, cap_objects;
 	uint64_t *objects; /* ids it refers to, each once */
 	int pagemap_fd;
 	uint64_t vdso_start, vdso_end;
+	uint64_t locked_kb; /* before the parasite is in */
 	uint8_t *vdso; /* its bytes */
 };
 
@@ -111,6 +112,10 @@ int save_object_content(struct mem_save *m, struct save_object *o, struct image_
 
 /* save_pages.c: stored and inherited runs of a task. */
 int save_find_pages(struct mem_save *m, size_t task, struct stasis_error *err);
+
+/* save_lock.c: is what the task maps from now on locked? MCL_* flags; the parasite is in. */
+uint64_t save_locked_kb(const struct task *t);
+int save_lock_future(const struct save_task *st, uint32_t *ret, struct stasis_error *err);
 
 /* save_notes.c */
 int save_note_files(struct mem_save *m, struct save_task *st, struct image_writer *w,

@@ -53,6 +53,8 @@ static const struct {
 	{ "mw", VMA_F_MAYWRITE },
 	{ "ac", VMA_F_ACCOUNT },
 	{ "dp", VMA_F_DROPPABLE },
+	{ "gu", VMA_F_GUARD },
+	{ "lf", VMA_F_LOCKONFAULT },
 };
 
 static uint32_t vm_flag_by_name(const char *name)

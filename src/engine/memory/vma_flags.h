@@ -28,6 +28,8 @@ enum vma_flags {
 	VMA_F_MAYWRITE = 1u << 19,  /* mw */
 	VMA_F_ACCOUNT = 1u << 20,   /* ac */
 	VMA_F_DROPPABLE = 1u << 21, /* dp */
+	VMA_F_GUARD = 1u << 22,	    /* gu: may have guard pages */
+	VMA_F_LOCKONFAULT = 1u << 23, /* lf */
 };
 
 #endif

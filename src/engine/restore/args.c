@@ -347,6 +347,13 @@ static void fill_mm(struct zone *z, const Stasis__Mm *mm, const struct args_fds 
 	a->pids_for_children_fd = fds->pids_for_children;
 }
 
+static void fill_future(const struct restore_proc *p, struct restorer_args *a)
+{
+	/* an image of before the flags knew yes or no */
+	a->thp_disable = p->mm->thp_disable ? p->mm->thp_disable | 1 : (uint32_t)p->process->thp_disable;
+	a->lock_future = p->mm->lock_future & (MCL_FUTURE | MCL_ONFAULT);
+}
+
 static void fill_sigactions(const Stasis__Process *p, struct restorer_args *a)
 {
 	for (size_t i = 0; i < p->n_sigactions; i++) {
@@ -427,7 +434,6 @@ static void fill_process(struct restore *r, const Stasis__Process *p, struct res
 	a->has_timer_restore = r->s->caps.has_timer_restore;
 	a->dumpable = p->dumpable;
 	a->child_subreaper = p->child_subreaper;
-	a->thp_disable = p->thp_disable;
 	fill_sigactions(p, a);
 }
 
@@ -449,6 +455,7 @@ int args_build(struct restore *r, struct restore_proc *p, const struct args_fds 
 	fill_timers(&z, p->process, a);
 	fill_rlimits(r, &z, p->process, a);
 	fill_mm(&z, p->mm, fds, a);
+	fill_future(p, a);
 	a->nr_pending = p->process->n_pending;
 	if (put_pending(&z, p->process->pending, p->process->n_pending, &a->pending, err) < 0 ||
 	    fill_ranges(r, &z, p, a, err) < 0 || fill_moves(r, &z, p, a, err) < 0)

@@ -65,7 +65,7 @@ struct restorer_move {
 	uint64_t from, to, len;
 	uint32_t is_dup;
 	uint32_t prot, staged_prot;
-	uint32_t advice; /* of enum vma_flags: LOCKED and SEALED; all else was done at the staging */
+	uint32_t advice; /* of enum vma_flags: LOCKED, LOCKONFAULT, SEALED; all else was done at the staging */
 };
 
 /* A kernel mapping (vDSO, vvar): moved out of the way first, then to its place. */
@@ -150,8 +150,9 @@ struct restorer_args {
 	uint32_t has_timer_restore;	/* PR_TIMER_CREATE_RESTORE_IDS works */
 	int32_t exe_fd;			/* closed when used */
 	int32_t pids_for_children_fd;	/* for setns(), closed then; -1: none */
-	int32_t reserved;
-	uint32_t dumpable, child_subreaper, thp_disable;
+	uint32_t dumpable, child_subreaper;
+	uint32_t thp_disable; /* as PR_GET_THP_DISABLE gives it: 1 and the flags */
+	uint32_t lock_future; /* MCL_* */
 	struct restorer_sigaction sigactions[RESTORER_NSIG];
 	struct restorer_itimer itimers[3];
 };

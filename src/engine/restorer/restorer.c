@@ -109,6 +109,9 @@ static void move_one(const struct restorer_args *a, const struct restorer_move *
 		r = SYS3(mlock2, m->to, m->len, MLOCK_ONFAULT);
 		if (r < 0)
 			restorer_fail(a, RESTORER_STEP_LOCK, r, m->to);
+		/* fills in what pages it can: see finish_in_place() of memory/load_moves.c */
+		if (!(m->advice & VMA_F_LOCKONFAULT))
+			SYS3(mlock2, m->to, m->len, 0);
 	}
 	if (m->advice & VMA_F_SEALED) {
 		r = raw_syscall(NR_MSEAL, m->to, m->len, 0, 0, 0, 0);
@@ -272,12 +275,24 @@ static void queue_process_signals(const struct restorer_args *a)
 	}
 }
 
+/* For mappings the program makes from now on; the zone is no new one. */
+static void lock_future(const struct restorer_args *a)
+{
+	long r;
+
+	if (!a->lock_future)
+		return;
+	r = SYS1(mlockall, a->lock_future);
+	if (r < 0)
+		restorer_fail(a, RESTORER_STEP_LOCK, r, 0);
+}
+
 static void set_process_state(const struct restorer_args *a)
 {
 	if (a->child_subreaper)
 		SYS5(prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	if (a->thp_disable)
-		SYS5(prctl, PR_SET_THP_DISABLE, 1, 0, 0, 0);
+		SYS5(prctl, PR_SET_THP_DISABLE, 1, a->thp_disable & ~1u, 0, 0);
 }
 
 /* Entry. The stack is the leader's in the zone; never returns. */
@@ -298,6 +313,7 @@ blob_start(struct restorer_args *a)
 	set_pids_for_children(a);
 	make_timers(a);
 	queue_process_signals(a);
+	lock_future(a);
 	set_rlimits(a);
 	restorer_thread_main((void *)a->threads);
 	__builtin_unreachable();
