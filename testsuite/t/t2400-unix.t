@@ -6,5 +6,6 @@ TEST_LIMIT=240
 . "$(dirname "$0")/../lib/matrix.sh"
 
 matrix unix-pairs
+matrix unix-named
 
 test_done

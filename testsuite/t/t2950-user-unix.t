@@ -10,5 +10,6 @@ test_become_user
 test_user_namespaces_work || test_skip_all "no user namespaces for ordinary users here"
 
 matrix unix-pairs
+matrix unix-named
 
 test_done

@@ -88,6 +88,7 @@ struct unix_load {
 	size_t nr;
 	struct unix_end *ends; /* by id */
 	bool is_made, is_filled;
+	unsigned nr_naps; /* spent on waiting for names */
 	pid_t made_by; /* a forked child takes nothing back */
 };
 
@@ -98,7 +99,7 @@ int unix_end_fd(const struct unix_end *e);
 int unix_check(struct fd_load *c, const Stasis__Description *d, struct stasis_error *err);
 
 /* unix_bind.c */
-int unix_name_check(const Stasis__UnixSocket *r, struct stasis_error *err);
+int unix_name_check(struct unix_load *u, const Stasis__UnixSocket *r, struct stasis_error *err);
 int unix_bind(struct fd_load *c, struct unix_end *e, struct stasis_error *err);
 /* Give fd a name that leads nowhere; a path needs a folder, which lives until unix_folder_remove().
  * -1 with errno. */

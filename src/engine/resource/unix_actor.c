@@ -90,7 +90,7 @@ static pid_t clone_actor(uint32_t pid)
 	struct clone_args args = {
 		.flags = CLONE_FILES,
 		.exit_signal = SIGCHLD,
-		.set_tid = (uint64_t)(uintptr_t)&wanted,
+		.set_tid = pid ? (uint64_t)(uintptr_t)&wanted : 0,
 		.set_tid_size = pid ? 1 : 0,
 	};
 

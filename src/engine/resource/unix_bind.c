@@ -10,6 +10,9 @@
 #include <libgen.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
+
+enum { BUSY_POLL_NS = 10000000, BUSY_TRIES = 150 };
 
 static bool is_path(const ProtobufCBinaryData *name)
 {
@@ -98,13 +101,30 @@ static int check_abstract(const Stasis__UnixSocket *r, struct stasis_error *err)
 				 unix_name_text(&r->name, text, sizeof(text)));
 }
 
-int unix_name_check(const Stasis__UnixSocket *r, struct stasis_error *err)
+static int check_name(const Stasis__UnixSocket *r, struct stasis_error *err)
 {
-	if (r->folder[0] && r->folder[0] != '/')
-		return stasis_fail(err, STASIS_E_CORRUPT, "folder of a socket's name is not absolute");
 	if (owns_file(r))
 		return check_file(r, err);
 	return owns_abstract(r) ? check_abstract(r, err) : 0;
+}
+
+/* A process that was killed a moment ago closes its sockets a little later than it seems gone. */
+int unix_name_check(struct unix_load *u, const Stasis__UnixSocket *r, struct stasis_error *err)
+{
+	const struct timespec moment = {.tv_nsec = BUSY_POLL_NS};
+	struct stasis_error why;
+
+	if (r->folder[0] && r->folder[0] != '/')
+		return stasis_fail(err, STASIS_E_CORRUPT, "folder of a socket's name is not absolute");
+	while (check_name(r, &why) < 0) {
+		if (why.cls != STASIS_E_BUSY || u->nr_naps++ >= BUSY_TRIES) {
+			if (err)
+				*err = why;
+			return -1;
+		}
+		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+	}
+	return 0;
 }
 
 /* ---- temporary folders ---- */

@@ -106,7 +106,7 @@ static int check_record(struct fd_load *c, const Stasis__Description *d, struct 
 
 	if (!is_known || r->shutdown > PAIR_OF_BITS || r->backlog > BACKLOG_MAX ||
 	    r->name.len > UNIX_NAME_MAX || r->peer_name.len > UNIX_NAME_MAX ||
-	    r->n_pending > r->backlog + 1 || (r->n_pending && !r->is_listening))
+	    r->n_pending > BACKLOG_MAX || (r->n_pending && !r->is_listening))
 		return stasis_fail(err, STASIS_E_CORRUPT, "record of a Unix socket is impossible");
 	if (r->is_listening && (r->type == SOCK_DGRAM || !r->name.len || r->n_messages ||
 				r->peer_state != STASIS__UNIX_PEER__UNIX_PEER_NONE))
@@ -173,5 +173,5 @@ int unix_check(struct fd_load *c, const Stasis__Description *d, struct stasis_er
 		return -1;
 	if (check_record(c, d, err) < 0 || check_peer(c, d, err) < 0)
 		return -1;
-	return unix_name_check(d->unix_socket, err);
+	return unix_name_check(c->unix_load, d->unix_socket, err);
 }

@@ -276,7 +276,7 @@ static int connect_datagrams(struct fd_load *c, struct stasis_error *err)
 			if (!may_connect(c, e))
 				left++;
 			else if (connect_datagram(e, err) < 0)
-				return load_fail_at(e->desc, err);
+				return -1;
 		}
 	} while (left && left < before);
 	if (left)
@@ -324,7 +324,7 @@ static int fill_kept(struct fd_load *c, struct stasis_error *err)
 
 	for (size_t i = 0; i < u->nr; i++)
 		if (load_is_kept(u->ends[i].desc) && fill(c, &u->ends[i], err) < 0)
-			return load_fail_at(u->ends[i].desc, err);
+			return -1;
 	if (connect_datagrams(c, err) < 0)
 		return -1;
 	for (size_t i = 0; i < u->nr; i++)

@@ -32,9 +32,15 @@ static int new_socket(uint32_t type, struct stasis_error *err)
 
 /* ---- alone ---- */
 
+/* More clients wait than a second listen() with a smaller number lets in; one more always may. */
+static bool is_overfull(const Stasis__UnixSocket *r)
+{
+	return r->n_pending > (size_t)r->backlog + 1;
+}
+
 static int make_alone(struct fd_load *c, struct unix_end *e, struct stasis_error *err)
 {
-	size_t backlog = e->r->n_pending > e->r->backlog ? e->r->n_pending : e->r->backlog;
+	size_t backlog = is_overfull(e->r) ? e->r->n_pending : e->r->backlog;
 	struct unix_actor actor = creds_of(e->r);
 
 	e->is_made = true;
@@ -264,6 +270,8 @@ static int make_waiting(struct fd_load *c, struct unix_end *listener, struct uni
 
 static int make_all_waiting(struct fd_load *c, struct unix_end *listener, struct stasis_error *err)
 {
+	struct unix_actor actor = creds_of(listener->r);
+
 	for (size_t i = 0; i < listener->r->n_pending; i++) {
 		uint64_t id = listener->r->pending[i];
 		struct unix_end *client = id ? unix_load_find(c, id) : NULL;
@@ -275,6 +283,9 @@ static int make_all_waiting(struct fd_load *c, struct unix_end *listener, struct
 		if (make_waiting(c, listener, client, err) < 0)
 			return -1;
 	}
+	if (is_overfull(listener->r) &&
+	    unix_actor_listen(&actor, listener->fd, (int)listener->r->backlog) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "listen");
 	return 0;
 }
 
@@ -306,7 +317,7 @@ static int make_each(struct fd_load *c, make_fn make, struct stasis_error *err)
 		struct unix_end *e = &c->unix_load->ends[i];
 
 		if (load_is_kept(e->desc) && !e->is_made && make(c, e, err) < 0)
-			return load_fail_at(e->desc, err);
+			return -1;
 	}
 	return 0;
 }
@@ -326,7 +337,7 @@ int unix_make_all(struct fd_load *c, struct stasis_error *err)
 		return -1;
 	for (size_t i = 0; i < u->nr; i++)
 		if (load_is_kept(u->ends[i].desc) && make_all_waiting(c, &u->ends[i], err) < 0)
-			return load_fail_at(u->ends[i].desc, err);
+			return -1;
 	for (size_t i = 0; i < u->nr; i++)
 		if (load_is_kept(u->ends[i].desc) && !u->ends[i].is_made)
 			return stasis_fail(err, STASIS_E_CORRUPT, "a Unix socket waits nowhere");

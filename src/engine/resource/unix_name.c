@@ -52,15 +52,15 @@ static bool is_there(const char *path, const struct unix_info *info, struct stat
 }
 
 static int fill(struct fd_save *c, Stasis__UnixSocket *r, const struct stat *st, const char *path,
-		const char *base, struct stasis_error *err)
+		const char *folder, struct stasis_error *err)
 {
-	char *copy = fd_save_strdup(c, path), *base_copy = fd_save_strdup(c, base);
+	char *copy = fd_save_strdup(c, path), *folder_copy = fd_save_strdup(c, folder);
 
 	r->file = fd_save_alloc(c, sizeof(*r->file));
-	if (!copy || !base_copy || !r->file)
+	if (!copy || !folder_copy || !r->file)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a socket's name");
 	file_id_fill(r->file, st, copy);
-	r->folder = base_copy;
+	r->folder = folder_copy;
 	return 0;
 }
 
@@ -82,14 +82,36 @@ static int ask_kernel(int fd, char *ret_path, size_t len, struct stat *ret)
 }
 
 /* The part of path before the name; false when path does not end in it. */
-static bool take_base(char *base, size_t len, const char *path, const char *name)
+static bool take_folder(char *folder, size_t len, const char *path, const char *name)
 {
 	size_t path_len = strlen(path), end = strlen(name);
 
-	if (path_len < end || path_len - end >= len || strcmp(path + path_len - end, name) != 0)
+	if (path_len <= end || path_len - end >= len || strcmp(path + path_len - end, name) != 0)
 		return false;
-	(void)snprintf(base, len, "%.*s", (int)(path_len - end), path);
+	if (name[0] != '/' && path[path_len - end - 1] != '/')
+		return false;
+	(void)snprintf(folder, len, "%.*s", (int)(path_len - end), path);
 	return true;
+}
+
+/* The folder that t takes for "/" or for ".", or one above it (a process that was started in a folder
+ * and went into one below). */
+static bool try_folders(const struct task *t, const struct unix_info *info, const char *name,
+			char *folder, size_t len, char *path, size_t path_len, struct stat *ret)
+{
+	char *slash;
+
+	if (process_folder(t, name[0] == '/', folder, len) < 0)
+		return false;
+	for (;;) {
+		(void)snprintf(path, path_len, "%s/%s", strcmp(folder, "/") ? folder : "", name);
+		if (is_there(path, info, ret))
+			return true;
+		slash = strrchr(folder, '/');
+		if (name[0] == '/' || !slash || !folder[1])
+			return false;
+		slash[slash == folder] = '\0';
+	}
 }
 
 /*
@@ -101,27 +123,33 @@ static int save_living(struct fd_save *c, const struct fd_probe *p, const struct
 		       const char *name, Stasis__UnixSocket *r, bool *ret_found,
 		       struct stasis_error *err)
 {
-	char base[4200], path[4400], where[4200];
-	bool is_absolute = name[0] == '/';
+	char folder[4200], path[4400], where[4200];
 	struct stat st;
+	struct task *t;
+	size_t i;
 
 	*ret_found = true;
-	if (is_absolute && is_there(name, info, &st))
+	if (name[0] == '/' && is_there(name, info, &st))
 		return fill(c, r, &st, name, "", err);
-	if (process_folder(p->task, is_absolute, base, sizeof(base)) == 0) {
-		(void)snprintf(path, sizeof(path), "%s/%s", base, name);
-		if (is_there(path, info, &st))
-			return fill(c, r, &st, path, base, err);
-	}
-	if (ask_kernel(p->local_fd, where, sizeof(where), &st) == 0 && *where) {
-		if (take_base(base, sizeof(base), where, name) && is_there(where, info, &st))
-			return fill(c, r, &st, where, base, err);
+	if (ask_kernel(p->local_fd, where, sizeof(where), &st) == 0) {
+		*ret_found = *where;
+		if (!*where)
+			return 0;
+		if (take_folder(folder, sizeof(folder), where, name) && is_there(where, info, &st))
+			return fill(c, r, &st, where, folder, err);
 		return stasis_fail(err, STASIS_E_UNSUPPORTED,
 				   "socket file '%.80s' was moved to '%.80s'; bind it under its own "
 				   "name",
 				   name, where);
 	}
+	tree_for_each(p->task->tree, i, t)
+		if (try_folders(t, info, name, folder, sizeof(folder), path, sizeof(path), &st))
+			return fill(c, r, &st, path, folder, err);
 	*ret_found = false;
+	if (name[0] != '/')
+		s_warn(c->s, "%s(%d) fd %d: file of socket '%s' is not found (its name is relative): "
+			     "taken as deleted",
+		       p->task->comm, p->task->pid, p->fd, name);
 	return 0;
 }
 
