@@ -7,5 +7,6 @@ TEST_LIMIT=240
 
 matrix unix-pairs
 matrix unix-named
+matrix unix-dgram
 
 test_done

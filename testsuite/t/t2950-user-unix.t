@@ -11,5 +11,6 @@ test_user_namespaces_work || test_skip_all "no user namespaces for ordinary user
 
 matrix unix-pairs
 matrix unix-named
+matrix unix-dgram
 
 test_done

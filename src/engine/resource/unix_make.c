@@ -128,16 +128,16 @@ static int join_unnamed(struct connection *k, struct stasis_error *err)
 	return 0;
 }
 
-/* A client may have bound itself as well. */
-static void name_client(struct fd_load *c, const struct connection *k)
+/* A name that is only to be seen: of a client, or of a peer that is gone. */
+static void show_name(struct fd_load *c, int fd, const ProtobufCBinaryData *name)
 {
 	char text[UNIX_NAME_MAX + 8];
 	char *folder;
 
-	if (unix_bind_aside(k->from_fd, k->from_name, &folder) < 0)
+	if (unix_bind_aside(fd, name, &folder) < 0)
 		s_warn(c->s, "Unix socket loses its name %s: %s",
-		       unix_name_text(k->from_name, text, sizeof(text)), strerror(errno));
-	unix_folder_remove(&folder, k->from_name);
+		       unix_name_text(name, text, sizeof(text)), strerror(errno));
+	unix_folder_remove(&folder, name);
 }
 
 static int make_connection(struct fd_load *c, struct connection *k, struct stasis_error *err)
@@ -159,7 +159,7 @@ static int make_connection(struct fd_load *c, struct connection *k, struct stasi
 		if (result < 0 || (!result && join_unnamed(k, err) < 0))
 			return -1;
 	}
-	name_client(c, k);
+	show_name(c, k->from_fd, k->from_name); /* a client may have bound itself as well */
 	return 0;
 }
 
@@ -223,6 +223,7 @@ static int make_datagram_pair(struct fd_load *c, struct unix_end *e, struct stas
 	e->is_made = e->is_connected = true;
 	if (!e->peer) {
 		e->stand_in = fds[1];
+		show_name(c, fds[1], &e->r->peer_name);
 		return unix_bind(c, e, err);
 	}
 	e->peer->fd = fds[1];
