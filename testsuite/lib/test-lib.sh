@@ -276,10 +276,16 @@ subject_verify() {
 	return 1
 }
 
-# Its processes in our pid namespace (zombies have no environment, so are not listed).
+# Its processes in our pid namespace (zombies have no environment, so are not listed; one whose first
+# thread alone has ended has it in the others).
 subject_pids() {
-	grep -lsazFx "STASIS_SUBJECT_DIR=$SUBJECT_DIR" /proc/[0-9]*/environ 2>/dev/null |
-		sed 's,/proc/\([0-9]*\)/.*,\1,'
+	local key="STASIS_SUBJECT_DIR=$SUBJECT_DIR" z
+	{
+		grep -lsazFx "$key" /proc/[0-9]*/environ
+		for z in $(grep -ls '^State:.Z' /proc/[0-9]*/status); do
+			grep -lsazFx "$key" "${z%status}"task/*/environ
+		done
+	} 2>/dev/null | sed 's,/proc/\([0-9]*\)/.*,\1,' | sort -un
 }
 
 # Its root in our pid namespace: another number than SUBJECT_PID when an ordinary user restarted it.

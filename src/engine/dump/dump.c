@@ -147,17 +147,19 @@ static int put_info(struct session *s, struct task *t, struct dump_common *c,
 	return image_put_record(w, IMAGE_TAG_INFO, &info.base, err);
 }
 
-static int put_threads(struct session *s, struct task *t, const struct parasite_thread *inside,
+static int put_threads(struct dump_plan *p, struct task *t, const struct parasite_thread *inside,
 		       const struct task_pending *pending, struct arena *a, struct image_writer *w,
 		       struct stasis_error *err)
 {
+	struct session *s = p->s;
+
 	for (size_t i = 0; i < t->nr_threads; i++) {
 		Stasis__Thread record;
 
 		if (dump_core_notes(s, &t->threads[i], w, err) < 0)
 			return -1;
-		if (dump_thread_record(s, &t->threads[i], &inside[i], &pending->threads[i], a,
-				       &record, err) < 0)
+		if (dump_thread_record(s, &t->threads[i], &inside[i], &pending->threads[i],
+				       &p->seccomp[t->index].threads[i], a, &record, err) < 0)
 			return -1;
 		if (image_put_record(w, IMAGE_TAG_THREAD, &record.base, err) < 0)
 			return -1;
@@ -177,6 +179,15 @@ static int put_mm(struct dump_plan *p, struct task *t, const struct parasite_tas
 	return image_put_record(w, IMAGE_TAG_MM, &mm.base, err);
 }
 
+static int put_process(struct dump_plan *p, struct task *t, Stasis__Process *process,
+		       struct image_writer *w, struct stasis_error *err)
+{
+	process->seccomp_filters = p->seccomp[t->index].filters;
+	process->n_seccomp_filters = p->seccomp[t->index].nr_filters;
+	process->namespaces = ns_save_member(p->ns, t);
+	return image_put_record(w, IMAGE_TAG_PROCESS, &process->base, err);
+}
+
 /* Everything of a live process; its bytes go to the draft here. */
 static int write_live(struct dump_plan *p, struct task *t, const struct task_pending *pending,
 		      struct image_writer *w, struct stasis_error *err)
@@ -187,12 +198,11 @@ static int write_live(struct dump_plan *p, struct task *t, const struct task_pen
 	Stasis__Process process;
 
 	if (inject_collect(t, &inside, &threads, err) < 0 ||
-	    dump_process_record(p->s, t, inside, &pending->shared, &a, &process, err) < 0)
+	    dump_process_record(p->s, t, inside, &pending->shared, &a, &process, err) < 0 ||
+	    (t->leaderfd >= 0 && dump_leader_record(t, &threads[0], &a, &process, err) < 0) ||
+	    put_process(p, t, &process, w, err) < 0)
 		return -1;
-	process.namespaces = ns_save_member(p->ns, t);
-	if (image_put_record(w, IMAGE_TAG_PROCESS, &process.base, err) < 0)
-		return -1;
-	if (put_threads(p->s, t, threads, pending, &a, w, err) < 0 ||
+	if (put_threads(p, t, threads, pending, &a, w, err) < 0 ||
 	    put_mm(p, t, inside, w, err) < 0)
 		return -1;
 	if (ns_save_write(p->ns, t, dump_plan_fresh_object, p, w, err) < 0 ||

@@ -7,6 +7,8 @@
 #include "lib/arena.h"
 #include "tree/tree.h"
 
+struct thread_seccomp; /* plan.h */
+
 /* Queued signals, each a siginfo_t, in order. */
 struct pending {
 	size_t nr;
@@ -31,7 +33,18 @@ int dump_process_record(struct session *s, struct task *t, const struct parasite
 /* One thread. */
 int dump_thread_record(struct session *s, struct thread *th,
 		       const struct parasite_thread *from_inside, const struct pending *pending,
-		       struct arena *a, Stasis__Thread *ret, struct stasis_error *err);
+		       const struct thread_seccomp *seccomp, struct arena *a, Stasis__Thread *ret,
+		       struct stasis_error *err);
+
+
+/* The first thread of a process, which has ended: name, ids and scheduling, which others still see. */
+int dump_leader_record(struct task *t, const struct parasite_thread *living, struct arena *a,
+		       Stasis__Process *ret, struct stasis_error *err);
+
+/* seccomp_run.c: name of a system call of our injected code for which the filter kills, or NULL. */
+struct sock_filter;
+const char *seccomp_deadly_call(const struct sock_filter *f, size_t nr);
+bool seccomp_asks_supervisor(const struct sock_filter *f, size_t nr);
 
 /* What is left of the time-out of the call the thread sleeps in, if it is one that the kernel would
  * continue by restart_syscall(2); fills has_remaining, remaining_ns and timed_nr. */

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 static bool same_file(int a_dirfd, const char *a, int b_dirfd, const char *b)
@@ -31,22 +32,6 @@ static void add_obstacle(void *arg, struct task *t, const char *text)
 	dump_plan_add_obstacle(arg, t, -1, text);
 }
 
-/* As many filters as we are under ourselves are those of the container, which restart's children
- * inherit as well; inject/checks.c thinks the same. */
-static int check_seccomp(struct dump_plan *p, struct task *t, const struct proc_status *own,
-			 struct stasis_error *err)
-{
-	scoped(proc_status_done) struct proc_status st = {.groups = NULL};
-
-	if (proc_read_status(t->procfd, "status", &st, err) < 0)
-		return -1;
-	if (st.seccomp != own->seccomp || st.nr_seccomp_filters != own->nr_seccomp_filters)
-		dump_plan_add_obstacle(p, t, -1,
-				       "is under a seccomp filter, which is not supported yet; start "
-				       "it without, or use -F to restart it without");
-	return 0;
-}
-
 int dump_check_tasks(struct dump_plan *p, struct stasis_error *err)
 {
 	scoped_fd int self = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -56,6 +41,9 @@ int dump_check_tasks(struct dump_plan *p, struct stasis_error *err)
 
 	if (self < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "open '/proc/self'");
+	p->seccomp = calloc(p->tree->nr_tasks, sizeof(*p->seccomp));
+	if (!p->seccomp)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for seccomp filters");
 	if (proc_read_status(self, "status", &own, err) < 0)
 		return -1;
 	if (ns_save_collect(p->s, p->tree, add_obstacle, p, &p->ns, err) < 0)
@@ -64,7 +52,7 @@ int dump_check_tasks(struct dump_plan *p, struct stasis_error *err)
 		if (t->state == TASK_ZOMBIE)
 			continue;
 		check_time_namespace(p, t, self);
-		if (check_seccomp(p, t, &own, err) < 0)
+		if (dump_seccomp_read(p, t, &own, &p->seccomp[i], err) < 0)
 			return -1;
 	}
 	if (p->nr_obstacles == before || p->s->is_forced)

@@ -86,5 +86,7 @@ void dump_plan_done(struct dump_plan *p)
 	for (size_t i = 0; i < p->nr_obstacles; i++)
 		free(p->obstacles[i].text);
 	free(p->obstacles);
+	free(p->seccomp);
+	arena_done(&p->arena);
 	memset(p, 0, sizeof(*p));
 }

@@ -2,6 +2,8 @@
 #ifndef DUMP_PLAN_H
 #define DUMP_PLAN_H
 
+#include "lib/arena.h"
+#include "lib/proc.h"
 #include "memory/memory.h"
 #include "ns/ns.h"
 #include "resource/resource.h"
@@ -15,6 +17,17 @@ struct dump_obstacle {
 	char *text;
 };
 
+/* Seccomp of a process; see seccomp.c. */
+struct task_seccomp {
+	size_t nr_filters; /* the different ones of all threads */
+	Stasis__SeccompFilter **filters;
+	struct thread_seccomp { /* as task->threads */
+		uint32_t mode;
+		size_t nr;
+		uint32_t *list; /* into filters, oldest first */
+	} *threads;
+};
+
 /* A stopped tree and what is known of it; zero it to start. */
 struct dump_plan {
 	struct session *s;
@@ -25,6 +38,8 @@ struct dump_plan {
 	struct fd_save *fds;
 	size_t nr_obstacles;
 	struct dump_obstacle *obstacles;
+	struct arena arena;	       /* what `seccomp` points to */
+	struct task_seccomp *seccomp; /* of each task, in the order of tree->tasks */
 };
 
 /* Stop the tree and look. On failure the plan still holds the obstacles found and, as far as it got,
@@ -39,5 +54,9 @@ uint64_t dump_plan_fresh_object(void *arg);
 /* obstacles.c: what is neither memory nor descriptor. UNSUPPORTED with the first, unless forced. */
 int dump_check_tasks(struct dump_plan *p, struct stasis_error *err);
 void dump_plan_done(struct dump_plan *p); /* for scoped() */
+
+/* seccomp.c; own: our own state. */
+int dump_seccomp_read(struct dump_plan *p, struct task *t, const struct proc_status *own,
+		      struct task_seccomp *ret, struct stasis_error *err);
 
 #endif

@@ -236,7 +236,7 @@ static int fill_exit_signal(struct task *t, Stasis__Process *ret, struct stasis_
 {
 	struct proc_stat st;
 
-	if (proc_read_stat(t->procfd, "stat", &st, err) < 0)
+	if (proc_read_stat(task_leaderfd(t), "stat", &st, err) < 0)
 		return -1;
 	ret->exit_signal = st.exit_signal > 0 ? (uint32_t)st.exit_signal : 0;
 	return 0;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Fills the Thread record: everything of one thread but its registers, which are in the core notes. */
 #include "dump/dump_priv.h"
+#include "dump/plan.h"
 #include "lib/proc.h"
 #include "lib/scoped.h"
 
+#include <linux/seccomp.h>
 #include <linux/sched/types.h> /* struct sched_attr; clashes with <sched.h> */
 #include <stdio.h>
 #include <string.h>
@@ -66,6 +68,10 @@ static int fill_creds(struct thread *th, const struct parasite_thread *inside, s
 		return -1;
 	if (!c)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a record");
+	if (st.seccomp == SECCOMP_MODE_STRICT && ret->seccomp_mode != SECCOMP_MODE_STRICT)
+		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+				   "it is in strict seccomp mode while the process's first thread is "
+				   "not, which is not supported");
 	stasis__creds__init(c);
 	c->ruid = st.uid[0];
 	c->euid = st.uid[1];
@@ -116,7 +122,8 @@ static void fill_from_inside(const struct parasite_thread *inside, Stasis__Threa
 
 int dump_thread_record(struct session *s, struct thread *th,
 		       const struct parasite_thread *from_inside, const struct pending *pending,
-		       struct arena *a, Stasis__Thread *ret, struct stasis_error *err)
+		       const struct thread_seccomp *seccomp, struct arena *a, Stasis__Thread *ret,
+		       struct stasis_error *err)
 {
 	(void)s;
 	stasis__thread__init(ret);
@@ -131,10 +138,35 @@ int dump_thread_record(struct session *s, struct thread *th,
 	ret->rseq_sig = th->rseq_sig;
 	ret->pending = pending->list;
 	ret->n_pending = pending->nr;
+	ret->seccomp_mode = seccomp->mode;
+	ret->seccomp = seccomp->list;
+	ret->n_seccomp = seccomp->nr;
 	dump_timed_call(th, ret);
 	fill_from_inside(from_inside, ret);
 	if (fill_comm(from_inside, a, ret, err) < 0 || fill_sched(th, a, ret, err) < 0 ||
 	    fill_creds(th, from_inside, a, ret, err) < 0 || fill_robust_list(th, ret, err) < 0)
 		return stasis_fail_prefix(err, "thread %d", th->tid);
+	return 0;
+}
+
+int dump_leader_record(struct task *t, const struct parasite_thread *living, struct arena *a,
+		       Stasis__Process *ret, struct stasis_error *err)
+{
+	struct thread leader = {.task = t, .tid = t->pid, .vtid = t->vpid};
+	Stasis__Thread *record = arena_alloc(a, sizeof(*record));
+	struct proc_stat st;
+
+	if (!record)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a record");
+	stasis__thread__init(record);
+	record->tid = (uint32_t)t->vpid;
+	record->comm = t->comm;
+	record->personality = living->personality;
+	if (fill_sched(&leader, a, record, err) < 0 ||
+	    fill_creds(&leader, living, a, record, err) < 0 ||
+	    proc_read_stat(t->leaderfd, "stat", &st, err) < 0)
+		return stasis_fail_prefix(err, "ended thread %d", t->pid);
+	ret->leader = record;
+	ret->leader_exit_status = (uint32_t)st.exit_code;
 	return 0;
 }

@@ -2,7 +2,7 @@
 /*
  * Conditions under which code of ours cannot run in a process, and the one that can be lifted:
  * seccomp. Its filters are suspended (root only) while we are inside. They are back when the engine
- * is killed, so the way home uses nothing but munmap, rt_sigprocmask, close and futex.
+ * is killed: dump/seccomp_run.c knows which calls we make.
  */
 #include "inject/inject_priv.h"
 #include "lib/io.h"
@@ -86,9 +86,9 @@ static int check_seccomp(struct inject *in, const struct thread *th, struct stas
 		return stasis_fail(err, STASIS_E_GONE, "thread %d has ended", th->tid);
 	if (mode == SECCOMP_STRICT)
 		return stasis_fail(err, STASIS_E_UNSUPPORTED,
-				   "thread %d is in strict seccomp mode, which is not supported",
+				   "thread %d is in strict seccomp mode; only root can checkpoint it",
 				   th->tid);
-	if (mode && !in->has_suspended_seccomp && !has_only_our_filters(filters))
+	if (mode && !has_only_our_filters(filters))
 		return stasis_fail(err, STASIS_E_UNSUPPORTED,
 				   "thread %d is confined by seccomp filters; only root can "
 				   "checkpoint it",
@@ -103,8 +103,7 @@ int inject_check(struct inject *in, struct stasis_error *err)
 
 		if (check_thread(th, err) < 0)
 			return -1;
-		/* filters may differ by thread, but looking at each costs; root need not know */
-		if ((i == 0 || !in->has_suspended_seccomp) && check_seccomp(in, th, err) < 0)
+		if (!in->has_suspended_seccomp && check_seccomp(in, th, err) < 0)
 			return -1;
 	}
 	return 0;

@@ -112,7 +112,7 @@ static bool read_slots(struct task *t, struct slots *ret)
 	ret->nr = (page - room % page) / stride;
 	if (ret->nr > MAX_SLOTS)
 		ret->nr = MAX_SLOTS;
-	if (!read_pieces(t->pid, base, head, sizeof(head), ret->at, ret->bytes, ret->nr * stride))
+	if (!read_pieces(task_live_tid(t), base, head, sizeof(head), ret->at, ret->bytes, ret->nr * stride))
 		return false;
 	return ret->nr && memcmp(head, own, sizeof(head)) == 0;
 }
@@ -191,7 +191,7 @@ static bool try_mapping(struct task *t, const char *line, tracee_addr *ret)
 	    end - start < len + sizeof(before))
 		return false;
 	*ret = (end - len) & ~(tracee_addr)15;
-	if (!read_pieces(t->pid, *ret - sizeof(before), before, sizeof(before), *ret, tail, len))
+	if (!read_pieces(task_live_tid(t), *ret - sizeof(before), before, sizeof(before), *ret, tail, len))
 		return false;
 	/* 64 zero bytes in front: what ends there may end in zeros */
 	for (size_t i = 0; i < sizeof(before); i++)

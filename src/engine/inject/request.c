@@ -36,7 +36,7 @@ int inject_write(struct inject *in, size_t offset, const void *from, size_t len,
 
 	memcpy(&local.iov_base, &from, sizeof(from)); /* iovec has no const */
 	local.iov_len = len;
-	if (process_vm_writev(in->t->pid, &local, 1, &remote, 1, 0) == (ssize_t)len)
+	if (process_vm_writev(task_live_tid(in->t), &local, 1, &remote, 1, 0) == (ssize_t)len)
 		return 0;
 	return task_write_mem(in->t, in->area + offset, from, len, err);
 }

@@ -37,7 +37,7 @@ static void check_shared_mm(struct mem_save *m, struct task *t)
 	struct stasis_error e;
 
 	if (!t->parent || t->parent->state == TASK_ZOMBIE ||
-	    syscall(SYS_kcmp, t->pid, t->parent->pid, KCMP_VM, 0, 0) != 0)
+	    syscall(SYS_kcmp, task_live_tid(t), task_live_tid(t->parent), KCMP_VM, 0, 0) != 0)
 		return;
 	(void)stasis_fail(&e, STASIS_E_UNSUPPORTED,
 			  "memory shared with process %d (vfork or clone with CLONE_VM); wait until "

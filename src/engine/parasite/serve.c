@@ -286,12 +286,12 @@ static bool send_threads_home(struct wire_area *a)
 	return wait_until_alone(a);
 }
 
-/* "TracerPid:" of /proc/self/status; 0 also when it cannot be read or is not of our pid namespace. */
+/* "TracerPid:" of this thread (the first one may have ended); 0 also when it cannot be read or is not of our pid namespace. */
 static long tracer(void)
 {
 	static const char key[] = "TracerPid:\t";
 	char text[512]; /* it is one of the first lines */
-	long fd = SYS4(openat, AT_FDCWD_NR, "/proc/self/status", O_CLOEXEC_NR, 0);
+	long fd = SYS4(openat, AT_FDCWD_NR, "/proc/thread-self/status", O_CLOEXEC_NR, 0);
 	long len = fd < 0 ? 0 : SYS3(read, fd, text, sizeof(text)), pid = 0;
 
 	if (fd >= 0)

@@ -33,11 +33,12 @@ struct iovec_here {
 	uint64_t base, len;
 };
 
-/* process_vm_readv() of ourselves: a copy that tells (EFAULT) when memory cannot be read. */
+/* process_vm_readv() of ourselves, by thread id, since the first thread may have ended: a copy that
+ * tells (EFAULT) when memory cannot be read. */
 static long copy_of(uint64_t addr, uint8_t *to, uint64_t len)
 {
 	const struct iovec_here local = {(uint64_t)to, len}, remote = {addr, len};
-	long r = raw_syscall(__NR_process_vm_readv, (uint64_t)SYS0(getpid), (uint64_t)&local, 1,
+	long r = raw_syscall(__NR_process_vm_readv, (uint64_t)SYS0(gettid), (uint64_t)&local, 1,
 			     (uint64_t)&remote, 1, 0);
 
 	if (r < 0)

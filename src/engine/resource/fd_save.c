@@ -49,7 +49,7 @@ static void check_tables(struct fd_save *c, struct task *t)
 	char text[160];
 
 	for (size_t i = 1; i < t->nr_threads; i++) {
-		if (syscall(SYS_kcmp, t->pid, t->threads[i].tid, KCMP_FILES, 0, 0) <= 0)
+		if (syscall(SYS_kcmp, t->threads[0].tid, t->threads[i].tid, KCMP_FILES, 0, 0) <= 0)
 			continue;
 		(void)snprintf(text, sizeof(text),
 			       "thread %d has a descriptor table of its own (unshare or clone), "
@@ -57,7 +57,7 @@ static void check_tables(struct fd_save *c, struct task *t)
 			       t->threads[i].tid);
 		fd_save_report(c, t, -1, text, STASIS_E_UNSUPPORTED);
 	}
-	if (!t->parent || t->parent->state == TASK_ZOMBIE || !same_table(t->pid, t->parent->pid))
+	if (!t->parent || t->parent->state == TASK_ZOMBIE || !same_table(task_live_tid(t), task_live_tid(t->parent)))
 		return;
 	(void)snprintf(text, sizeof(text),
 		       "shares its descriptor table with process %d (CLONE_FILES or vfork), which is "

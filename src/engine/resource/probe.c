@@ -183,7 +183,7 @@ static int look(struct fd_save *c, struct fd_desc *d, struct fd_probe *p, struct
 	if (p->local_fd >= 0)
 		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", p->local_fd);
 	else
-		(void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", p->task->pid, p->fd);
+		(void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", task_live_tid(p->task), p->fd);
 	n = readlink(path, p->link, sizeof(p->link) - 1);
 	if (n < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "read link '%s'", path);

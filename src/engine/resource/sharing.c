@@ -43,8 +43,8 @@ static int compare_entries(const void *pa, const void *pb)
 static int compare_descriptions(struct fd_save *c, const struct fd_entry *a,
 				const struct fd_entry *b)
 {
-	pid_t a_pid = a->local_fd < 0 ? a->task->pid : getpid();
-	pid_t b_pid = b->local_fd < 0 ? b->task->pid : getpid();
+	pid_t a_pid = a->local_fd < 0 ? task_live_tid(a->task) : getpid();
+	pid_t b_pid = b->local_fd < 0 ? task_live_tid(b->task) : getpid();
 	long got;
 
 	if (c->is_kcmp_denied)

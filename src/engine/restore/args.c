@@ -7,7 +7,9 @@
 #include "restore/restore_priv.h"
 
 #include <linux/sched/types.h> /* struct sched_attr; clashes with <sched.h> */
+#include <linux/filter.h>
 #include <linux/prctl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -68,6 +70,12 @@ uint64_t args_gadget_address(const struct restore *r)
 	return p ? args_blob_address(r) + (uint64_t)(p - stasis_restorer_start) : 0;
 }
 
+static size_t leader_bytes(const Stasis__Thread *th)
+{
+	return sizeof(struct restorer_thread) + RESTORER_STACK + 4 * ARGS_ALIGN +
+	       th->affinity.len + th->creds->n_groups * sizeof(uint32_t);
+}
+
 static size_t proc_bytes(const struct restore *r, const struct restore_proc *p)
 {
 	size_t bytes = sizeof(struct restorer_args) + ARGS_SLACK_BYTES;
@@ -84,7 +92,13 @@ static size_t proc_bytes(const struct restore *r, const struct restore_proc *p)
 		bytes += sizeof(struct restorer_thread) + RESTORER_STACK + 4 * ARGS_ALIGN;
 		bytes += th->n_pending * RESTORER_SIGINFO + th->affinity.len;
 		bytes += th->creds->n_groups * sizeof(uint32_t);
+		bytes += th->n_seccomp * sizeof(uint32_t) + ARGS_ALIGN;
 	}
+	for (size_t i = 0; i < p->process->n_seccomp_filters; i++)
+		bytes += p->process->seccomp_filters[i]->program.len +
+			 sizeof(struct restorer_filter) + ARGS_ALIGN;
+	if (p->process->leader)
+		bytes += leader_bytes(p->process->leader);
 	return bytes;
 }
 
@@ -230,6 +244,56 @@ static void fill_tids(const Stasis__Thread *th, struct restorer_thread *t)
 	t->tids[t->nr_tids++] = (int32_t)th->tid;
 }
 
+bool restore_has_late_pdeath(const struct restore *r, const struct restore_proc *p)
+{
+	return p->index && r->procs[p->parent].process->leader;
+}
+
+/* What a thread that has ended still has. */
+static int fill_ended(struct restore *r, struct zone *z, const Stasis__Thread *th, uint64_t args,
+		      struct restorer_thread *t, struct stasis_error *err)
+{
+	t->args = args;
+	t->stack_top = take(z, RESTORER_STACK, ARGS_ALIGN) + RESTORER_STACK;
+	fill_tids(th, t);
+	t->timed_nr = -1;
+	fill_sched(th, t);
+	t->affinity = put(z, th->affinity.data, th->affinity.len);
+	t->affinity_len = (uint32_t)th->affinity.len;
+	t->ioprio = th->ioprio;
+	t->personality = th->personality;
+	(void)snprintf(t->comm, sizeof(t->comm), "%s", th->comm);
+	return fill_thread_creds(r, z, th, t, err);
+}
+
+static void fill_filters(const struct restore *r, struct zone *z, const Stasis__Thread *th,
+			 struct restorer_thread *t)
+{
+	if (!seccomp_is_wanted(r, th))
+		return;
+	t->seccomp_mode = th->seccomp_mode;
+	t->nr_filters = th->n_seccomp;
+	t->filters = put(z, th->seccomp, th->n_seccomp * sizeof(th->seccomp[0]));
+}
+
+/* The programs that the threads' lists refer to. */
+static void fill_programs(struct zone *z, const Stasis__Process *p, struct restorer_args *a)
+{
+	struct restorer_filter *list = (struct restorer_filter *)take(
+		z, p->n_seccomp_filters * sizeof(*list), ARGS_ALIGN);
+
+	for (size_t i = 0; list && i < p->n_seccomp_filters; i++) {
+		const Stasis__SeccompFilter *f = p->seccomp_filters[i];
+
+		list[i] = (struct restorer_filter){
+			.insns = put(z, f->program.data, f->program.len),
+			.nr_insns = (uint32_t)(f->program.len / sizeof(struct sock_filter)),
+			.flags = f->flags,
+		};
+	}
+	a->filters = (uint64_t)list;
+}
+
 static int fill_thread(struct restore *r, struct zone *z, struct restore_proc *p, size_t k,
 		       uint64_t args, struct stasis_error *err)
 {
@@ -237,9 +301,8 @@ static int fill_thread(struct restore *r, struct zone *z, struct restore_proc *p
 	const Stasis__Thread *th = p->threads[k];
 	struct arch_regs regs = restore_regs(p, k);
 
-	t->args = args;
-	t->stack_top = take(z, RESTORER_STACK, ARGS_ALIGN) + RESTORER_STACK;
-	fill_tids(th, t);
+	if (fill_ended(r, z, th, args, t, err) < 0)
+		return -1;
 	t->altstack_sp = th->altstack_sp;
 	t->altstack_size = th->altstack_size;
 	t->altstack_flags = th->altstack_flags;
@@ -249,22 +312,35 @@ static int fill_thread(struct restore *r, struct zone *z, struct restore_proc *p
 	t->rseq_ptr = th->rseq_ptr;
 	t->rseq_len = th->rseq_len;
 	t->rseq_sig = th->rseq_sig;
-	fill_sched(th, t);
-	t->affinity = put(z, th->affinity.data, th->affinity.len);
-	t->affinity_len = (uint32_t)th->affinity.len;
-	t->ioprio = th->ioprio;
 	t->timerslack_ns = th->timerslack_ns;
-	t->pdeath_signal = th->pdeath_signal;
-	t->personality = th->personality;
+	t->pdeath_signal = restore_has_late_pdeath(r, p) ? 0 : th->pdeath_signal;
 	t->mce_kill = th->mce_kill;
 	t->tsc_mode = th->tsc_mode;
 	t->io_flusher = th->io_flusher;
-	(void)snprintf(t->comm, sizeof(t->comm), "%s", th->comm);
 	t->nr_pending = (uint32_t)th->n_pending;
+	fill_filters(r, z, th, t);
 	fill_timed(z, th, &regs, t);
-	if (put_pending(z, th->pending, th->n_pending, &t->pending, err) < 0)
+	return put_pending(z, th->pending, th->n_pending, &t->pending, err);
+}
+
+/* A leader that has ended is the one behind the others; all there is to do for it is to end again. */
+static int fill_leader(struct restore *r, struct zone *z, const struct restore_proc *p,
+		       struct restorer_args *a, struct stasis_error *err)
+{
+	struct restorer_thread *t =
+		(struct restorer_thread *)args_thread_address(r, p->nr_threads);
+
+	if (!p->process->leader)
+		return 0;
+	if (fill_ended(r, z, p->process->leader, args_address(r), t, err) < 0)
 		return -1;
-	return fill_thread_creds(r, z, th, t, err);
+	t->altstack_flags = SS_DISABLE;
+	t->mce_kill = PR_MCE_KILL_DEFAULT;
+	t->clear_child_tid = (uint64_t)&a->leader_lives;
+	a->leader = (uint64_t)t;
+	a->leader_lives = 1;
+	a->leader_exit_code = p->process->leader_exit_status >> 8 & 0xff;
+	return 0;
 }
 
 static void fill_timers(struct zone *z, const Stasis__Process *p, struct restorer_args *a)
@@ -445,13 +521,16 @@ int args_build(struct restore *r, struct restore_proc *p, const struct args_fds 
 
 	if (map_zone(r, err) < 0)
 		return -1;
-	z.at = args_thread_address(r, p->nr_threads);
+	z.at = args_thread_address(r, p->nr_threads + (p->process->leader != NULL));
 	fill_process(r, p->process, a);
 	a->threads = args_thread_address(r, 0);
 	a->nr_threads = p->nr_threads;
 	for (size_t k = 0; k < p->nr_threads; k++)
 		if (fill_thread(r, &z, p, k, args_address(r), err) < 0)
 			return -1;
+	if (fill_leader(r, &z, p, a, err) < 0)
+		return -1;
+	fill_programs(&z, p->process, a);
 	fill_timers(&z, p->process, a);
 	fill_rlimits(r, &z, p->process, a);
 	fill_mm(&z, p->mm, fds, a);
@@ -463,6 +542,6 @@ int args_build(struct restore *r, struct restore_proc *p, const struct args_fds 
 	if (z.is_full)
 		return stasis_fail(err, STASIS_E_INTERNAL, "the restorer's zone is too small");
 	*ret_args = args_address(r);
-	*ret_stack = ((struct restorer_thread *)args_thread_address(r, 0))->stack_top;
+	*ret_stack = ((struct restorer_thread *)(a->leader ? a->leader : a->threads))->stack_top;
 	return 0;
 }

@@ -153,25 +153,62 @@ static bool somebody_died(const struct restore *r)
 		procfd = proc_open((pid_t)r->procs[i].process->pid, NULL);
 		if (procfd < 0)
 			return !r->is_namespace; /* no /proc of our namespace: cannot tell */
-		if (proc_read_stat(procfd, "stat", &st, NULL) < 0 || strchr("ZX", st.state))
+		if (proc_read_stat(procfd, "stat", &st, NULL) < 0 || 
+		    (strchr("ZX", st.state) && st.nr_threads <= 1))
 			return true;
 	}
 	return false;
 }
 
-static int await_ready(struct restore *r, struct stasis_error *err)
+/* Until *word, which the restorers count up, is `want`. */
+static int await_count(struct restore *r, uint32_t *word, size_t want, struct stasis_error *err)
 {
 	const struct timespec poll = {.tv_nsec = READY_POLL_NS};
-	uint32_t *ready = &r->shared->control.ready, seen;
+	uint32_t seen;
 
-	while ((seen = __atomic_load_n(ready, __ATOMIC_SEQ_CST)) < r->nr_threads) {
+	while ((seen = __atomic_load_n(word, __ATOMIC_SEQ_CST)) < want) {
 		if (shared_has_failed(r))
 			return shared_error(r, err);
-		if (syscall(SYS_futex, ready, FUTEX_WAIT, seen, &poll, NULL, 0) < 0 &&
+		if (syscall(SYS_futex, word, FUTEX_WAIT, seen, &poll, NULL, 0) < 0 &&
 		    errno == ETIMEDOUT && somebody_died(r))
 			return shared_error(r, err);
 	}
 	return shared_has_failed(r) ? shared_error(r, err) : 0;
+}
+
+static void open_gate(uint32_t *gate)
+{
+	__atomic_store_n(gate, 1, __ATOMIC_SEQ_CST);
+	shared_wake(gate);
+}
+
+static size_t count_ended_leaders(const struct restore *r)
+{
+	size_t nr = 0;
+
+	for (size_t i = 0; i < r->nr; i++)
+		nr += r->procs[i].process->leader != NULL;
+	return nr;
+}
+
+/* Everybody has done his part and waits. */
+static int await_threads(struct restore *r, struct stasis_error *err)
+{
+	struct restorer_control *c = &r->shared->control;
+	size_t nr_confined = seccomp_count(r), nr_ended = count_ended_leaders(r);
+
+	if (nr_confined) {
+		if (await_count(r, &c->nr_confined, nr_confined, err) < 0 ||
+		    hand_over_trace_confined(r, err) < 0)
+			return -1;
+		open_gate(&c->confine_gate);
+	}
+	if (await_count(r, &c->ready, r->nr_threads, err) < 0)
+		return -1;
+	if (!nr_ended)
+		return 0;
+	open_gate(&c->leader_gate);
+	return await_count(r, &c->nr_ended, nr_ended, err);
 }
 
 /* The terminal's foreground group, when the tree had one and is at a terminal again. */
@@ -200,7 +237,7 @@ int build_tree(struct restore *r, struct stasis_error *err)
 	r->shared->control.nr_threads = (uint32_t)r->nr_threads;
 	if (fault_point("restore.opened", err) < 0)
 		return -1;
-	if (birth_create_root(r, err) < 0 || await_ready(r, err) < 0 || hand_over_stop(r, err) < 0)
+	if (birth_create_root(r, err) < 0 || await_threads(r, err) < 0 || hand_over_stop(r, err) < 0)
 		return -1;
 	if (fault_point("restore.stopped", err) < 0)
 		return -1;

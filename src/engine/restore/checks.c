@@ -30,7 +30,7 @@ static int32_t *all_ids(const struct restore *r, size_t *ret_nr, struct stasis_e
 	for (size_t i = 0; i < r->nr; i++) {
 		const struct restore_proc *p = &r->procs[i];
 
-		if (!p->nr_threads)
+		if (!p->nr_threads || p->process->leader)
 			ids[nr++] = (int32_t)p->process->pid;
 		for (size_t k = 0; k < p->nr_threads; k++)
 			ids[nr++] = (int32_t)p->threads[k]->tid;
@@ -141,6 +141,8 @@ static int check_trust(struct restore *r, struct stasis_error *err)
 int restore_check(struct restore *r, struct stasis_error *err)
 {
 	if (check_ids_differ(r, err) < 0 || check_cpu(r, err) < 0 || check_trust(r, err) < 0)
+		return -1;
+	if (seccomp_check(r, err) < 0)
 		return -1;
 	for (size_t i = 0; i < r->nr; i++)
 		/* what is left out is checked when it is loaded, still before anything runs */

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -20,10 +21,15 @@ enum {
 	ERESTART_RESTARTBLOCK_NR = 516, /* include/linux/errno.h: never seen by programs */
 };
 
-static int seize(pid_t tid, struct stasis_error *err)
+static int seize(pid_t tid, unsigned long more_options, struct stasis_error *err)
 {
-	if (ptrace(PTRACE_SEIZE, tid, NULL, (void *)PTRACE_O_TRACESYSGOOD) < 0)
+	if (ptrace(PTRACE_SEIZE, tid, NULL, (void *)(PTRACE_O_TRACESYSGOOD | more_options)) < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "seize restored thread %d", tid);
+	return 0;
+}
+
+static int interrupt(pid_t tid, struct stasis_error *err)
+{
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "interrupt restored thread %d", tid);
 	return 0;
@@ -67,9 +73,24 @@ static pid_t tid_of(const struct restore_proc *p, size_t k)
 static int stop_one(struct restore *r, struct restore_proc *p, size_t k, struct arch_regs *regs,
 		    struct stasis_error *err)
 {
-	(void)r;
 	(void)regs;
-	return seize(tid_of(p, k), err);
+	if (!seccomp_is_wanted(r, p->threads[k]) && seize(tid_of(p, k), 0, err) < 0)
+		return -1;
+	return interrupt(tid_of(p, k), err);
+}
+
+static int trace_confined(struct restore *r, struct restore_proc *p, size_t k,
+			  struct arch_regs *regs, struct stasis_error *err)
+{
+	(void)regs;
+	if (!seccomp_is_wanted(r, p->threads[k]))
+		return 0;
+	return seize(tid_of(p, k), PTRACE_O_SUSPEND_SECCOMP, err);
+}
+
+int hand_over_trace_confined(struct restore *r, struct stasis_error *err)
+{
+	return for_each_thread(r, trace_confined, NULL, err);
 }
 
 static int await_one(struct restore *r, struct restore_proc *p, size_t k, struct arch_regs *regs,
@@ -87,7 +108,7 @@ static int read_thread_state(struct restore *r, struct restore_proc *p, size_t k
 	struct iovec there = {.iov_base = (void *)args_thread_address(r, k),
 			      .iov_len = sizeof(*ret)};
 
-	if (process_vm_readv((pid_t)p->process->pid, &here, 1, &there, 1, 0) !=
+	if (process_vm_readv(tid_of(p, 0), &here, 1, &there, 1, 0) !=
 	    (ssize_t)sizeof(*ret))
 		return stasis_fail_errno(err, STASIS_E_INTERNAL, "read the restorer's state");
 	return 0;
@@ -234,6 +255,25 @@ static int unmap_zones(struct restore *r, struct stasis_error *err)
 	return 0;
 }
 
+/* Not set by the restorer where the parent's first thread was still to end: that would have sent it. */
+static int set_pdeath_signal(struct restore *r, struct restore_proc *p, size_t k,
+			     struct arch_regs *regs, struct stasis_error *err)
+{
+	const uint64_t args[6] = {PR_SET_PDEATHSIG, p->threads[k]->pdeath_signal};
+	struct arch_regs base;
+	int64_t result;
+
+	(void)regs;
+	if (!restore_has_late_pdeath(r, p) || !args[1])
+		return 0;
+	if (ptrace(PTRACE_GETREGS, tid_of(p, k), NULL, &base.u) < 0)
+		return stasis_fail_errno(err, STASIS_E_INTERNAL, "registers of %d", tid_of(p, k));
+	if (remote_syscall_at(tid_of(p, k), args_gadget_address(r), &base, SYS_prctl, args, &result,
+			      err) < 0)
+		return -1;
+	return leave_syscall_stop(tid_of(p, k), err);
+}
+
 int hand_over_stop(struct restore *r, struct stasis_error *err)
 {
 	if (for_each_thread(r, stop_one, NULL, err) < 0)
@@ -247,7 +287,8 @@ int hand_over_run(struct restore *r, struct stasis_error *err)
 
 	if (!regs)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for registers");
-	if (for_each_thread(r, prepare_one, regs, err) < 0 || unmap_zones(r, err) < 0 ||
+	if (for_each_thread(r, prepare_one, regs, err) < 0 ||
+	    for_each_thread(r, set_pdeath_signal, NULL, err) < 0 || unmap_zones(r, err) < 0 ||
 	    for_each_thread(r, put_regs_one, regs, err) < 0)
 		return -1;
 	send_signals(r);

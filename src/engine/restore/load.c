@@ -43,6 +43,18 @@ static size_t nr_inner(const struct restore_proc *p)
 	return nr > TREE_MAX_INNER ? 0 : nr; /* said by ns_load_plan() */
 }
 
+/* The first thread is the process's own, unless that has ended. */
+static int check_leader(const struct restore_proc *p, struct stasis_error *err)
+{
+	const Stasis__Thread *ended = p->process->leader;
+
+	if (ended && (ended->tid != p->process->pid || !ended->creds))
+		return stasis_fail(err, STASIS_E_CORRUPT, "the ended thread is not the leader");
+	if (!ended && p->threads[0]->tid != p->process->pid)
+		return stasis_fail(err, STASIS_E_CORRUPT, "the first thread is not the leader");
+	return 0;
+}
+
 static int load_threads(struct restore_proc *p, struct stasis_error *err)
 {
 	size_t nr = image_nr_records(p->image, IMAGE_TAG_THREAD);
@@ -71,9 +83,7 @@ static int load_threads(struct restore_proc *p, struct stasis_error *err)
 			return stasis_fail(err, STASIS_E_CORRUPT, "thread %u has no registers",
 					   p->threads[i]->tid);
 	}
-	if (p->threads[0]->tid != p->process->pid)
-		return stasis_fail(err, STASIS_E_CORRUPT, "the first thread is not the leader");
-	return 0;
+	return check_leader(p, err);
 }
 
 struct arch_regs restore_regs(const struct restore_proc *p, size_t k)

@@ -89,6 +89,7 @@ struct restore {
 	uid_t owner_uid;     /* ids for an image that root does not trust */
 	gid_t owner_gid;
 	bool is_trusted;
+	bool drops_filters; /* -F: threads come back without their seccomp filters */
 	struct mem_proc *mem_procs; /* what mem and fds refer to */
 	struct fd_proc *fd_procs;
 	struct mem_load *mem;
@@ -148,6 +149,8 @@ struct args_fds {
 };
 int args_build(struct restore *r, struct restore_proc *p, const struct args_fds *fds, uint64_t *ret_args,
 	       uint64_t *ret_stack, struct stasis_error *err);
+/* The parent's first thread ends when all is ready; its end sends parent-death signals. */
+bool restore_has_late_pdeath(const struct restore *r, const struct restore_proc *p);
 /* Address of thread k's struct restorer_thread in its process; the same in each process. */
 uint64_t args_thread_address(const struct restore *r, size_t k);
 /* Address of a system call instruction that exists in each process until its zone is unmapped. */
@@ -171,7 +174,14 @@ int creds_become_owner(struct restore *r, struct stasis_error *err);
 int creds_fill(struct restore *r, const Stasis__Thread *th, struct restorer_creds *ret,
 	       uint32_t *groups, size_t max_groups, struct stasis_error *err);
 
+/* seccomp.c */
+int seccomp_check(struct restore *r, struct stasis_error *err); /* records sane, and allowed to us */
+bool seccomp_is_wanted(const struct restore *r, const Stasis__Thread *th);
+size_t seccomp_count(const struct restore *r); /* threads that are to be confined */
+
 /* hand_over.c */
+/* From now on what those threads install does not hinder them until they are let go. */
+int hand_over_trace_confined(struct restore *r, struct stasis_error *err);
 int hand_over_stop(struct restore *r, struct stasis_error *err); /* every thread stands */
 int hand_over_run(struct restore *r, struct stasis_error *err);
 

@@ -49,6 +49,8 @@ static void wake_everybody(struct restore *r)
 	shared_wake(&r->shared->control.ready);
 	shared_wake(&r->shared->arrived[0]);
 	shared_wake(&r->shared->arrived[1]);
+	shared_wake(&r->shared->control.nr_confined);
+	shared_wake(&r->shared->control.nr_ended);
 	shared_wake(&r->shared->outcome);
 }
 
@@ -97,6 +99,7 @@ static const char *step_words(uint32_t step)
 		[RESTORER_STEP_RLIMIT] = "set a resource limit",
 		[RESTORER_STEP_SEAL] = "seal memory",
 		[RESTORER_STEP_PIDS] = "set the pid namespace of its children",
+		[RESTORER_STEP_SECCOMP] = "install a seccomp filter",
 	};
 
 	return step < sizeof(words) / sizeof(words[0]) && words[step] ? words[step] : "restorer";

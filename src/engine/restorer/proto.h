@@ -42,6 +42,7 @@ enum restorer_step {
 	RESTORER_STEP_RLIMIT,
 	RESTORER_STEP_SEAL,
 	RESTORER_STEP_PIDS,
+	RESTORER_STEP_SECCOMP,
 };
 
 /* Shared by every process of the tree being restored and by the builder. */
@@ -53,6 +54,10 @@ struct restorer_control {
 	int32_t failure_tid;
 	uint32_t never; /* futex nobody wakes: finished threads wait here for the builder */
 	uint32_t nr_threads; /* `ready` at the end; by the builder, before there is any process */
+	/* Two gates, futexes that the builder sets to 1, and who waits behind them: threads that are to
+	 * be confined by seccomp, until they are traced; leaders that end, until everybody is ready. */
+	uint32_t confine_gate, nr_confined;
+	uint32_t leader_gate, nr_ended; /* nr_ended: leaders that have ended */
 	uint32_t reserved;
 	uint64_t failure_info;
 };
@@ -103,6 +108,12 @@ struct restorer_creds {
 	uint32_t securebits, no_new_privs;
 };
 
+/* One seccomp filter: struct sock_fprog. */
+struct restorer_filter {
+	uint64_t insns; /* struct sock_filter[] */
+	uint32_t nr_insns, flags;
+};
+
 struct restorer_thread {
 	uint64_t args; /* the struct restorer_args it belongs to */
 	uint64_t stack_top;
@@ -131,7 +142,8 @@ struct restorer_thread {
 	uint64_t timed_args[6];
 	int64_t timed_result; /* what it returned when it came to an end by itself */
 	uint32_t is_timed_done;
-	uint32_t reserved;
+	uint32_t seccomp_mode; /* SECCOMP_MODE_* */
+	uint64_t filters, nr_filters; /* uint32_t[]: indices into the process's, oldest first */
 };
 
 struct restorer_args {
@@ -142,14 +154,20 @@ struct restorer_args {
 	uint64_t moves, nr_moves;	/* struct restorer_move */
 	uint64_t specials, nr_specials; /* struct restorer_special */
 	uint64_t threads, nr_threads;	/* struct restorer_thread; the leader is the first */
+	/* struct restorer_thread of a leader that ends as its last step, 0 when it lives; it is not one of
+	 * `threads` then. leader_lives is a futex: the kernel makes it 0 at its end. */
+	uint64_t leader;
+	uint32_t leader_exit_code, leader_lives;
 	uint64_t timers, nr_timers;	/* struct restorer_timer */
 	uint64_t pending, nr_pending;	/* process-wide signals */
+	uint64_t filters;		/* struct restorer_filter[] */
 	uint64_t mm_map, mm_map_len;	/* struct prctl_mm_map */
 	uint64_t rlimits;		/* struct { cur, max } [RESTORER_NLIMITS] */
 	uint32_t rlimits_mask;		/* which of them to set */
 	uint32_t has_timer_restore;	/* PR_TIMER_CREATE_RESTORE_IDS works */
 	int32_t exe_fd;			/* closed when used */
 	int32_t pids_for_children_fd;	/* for setns(), closed then; -1: none */
+	uint32_t nr_set; /* futex: threads that have their ids, a leader that ends among them */
 	uint32_t dumpable, child_subreaper;
 	uint32_t thp_disable; /* as PR_GET_THP_DISABLE gives it: 1 and the flags */
 	uint32_t lock_future; /* MCL_* */

@@ -156,7 +156,7 @@ static void start_threads(const struct restorer_args *a)
 {
 	struct restorer_thread *threads = (struct restorer_thread *)a->threads;
 
-	for (uint64_t i = 1; i < a->nr_threads; i++) {
+	for (uint64_t i = a->leader ? 0 : 1; i < a->nr_threads; i++) {
 		struct clone_args c = {
 			.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
 				 CLONE_SYSVSEM,
@@ -295,6 +295,22 @@ static void set_process_state(const struct restorer_args *a)
 		SYS5(prctl, PR_SET_THP_DISABLE, 1, a->thp_disable & ~1u, 0, 0);
 }
 
+/* main() had called pthread_exit(): a zombie as long as others live. */
+static __attribute__((__noreturn__)) void end_leader(struct restorer_args *a)
+{
+	struct restorer_control *c = (struct restorer_control *)a->control;
+
+	restorer_thread_set((struct restorer_thread *)a->leader);
+	/* The end of a thread sends its children's parent-death signals, by which they are bound to us
+	 * until they are ready; and so is this process to its parent's first thread. */
+	SYS5(prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
+	restorer_note_set(a);
+	while (!__atomic_load_n(&c->leader_gate, __ATOMIC_SEQ_CST))
+		SYS4(futex, &c->leader_gate, FUTEX_WAIT, 0, 0);
+	for (;;)
+		SYS1(exit, a->leader_exit_code);
+}
+
 /* Entry. The stack is the leader's in the zone; never returns. */
 __attribute__((__noreturn__, __section__(".head"), __used__)) void
 blob_start(struct restorer_args *a)
@@ -315,6 +331,8 @@ blob_start(struct restorer_args *a)
 	queue_process_signals(a);
 	lock_future(a);
 	set_rlimits(a);
+	if (a->leader)
+		end_leader(a);
 	restorer_thread_main((void *)a->threads);
 	__builtin_unreachable();
 }

@@ -21,4 +21,10 @@ __attribute__((__noreturn__)) void blob_start(struct restorer_args *a);
 /* What each thread does: its own state, then waiting. Never returns. */
 void restorer_thread_main(void *thread);
 
+/* Its own state alone. */
+void restorer_thread_set(struct restorer_thread *t);
+
+/* Another thread of the process has its ids. */
+void restorer_note_set(struct restorer_args *a);
+
 #endif

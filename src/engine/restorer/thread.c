@@ -6,9 +6,12 @@
 #include "restorer/restorer_priv.h"
 
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/futex.h>
 #include <linux/prctl.h>
+#include <linux/seccomp.h>
 #include <linux/securebits.h>
+#include <stdbool.h>
 
 enum {
 	SS_ONSTACK_FLAG = 1,
@@ -138,28 +141,104 @@ static void sleep_in_timed_call(struct restorer_thread *t)
 	__atomic_store_n(&t->is_timed_done, 1, __ATOMIC_SEQ_CST);
 }
 
-void restorer_thread_main(void *thread)
+/* With the filters in force but suspended by the builder's trace; their installation needs privileges
+ * that the ids may lack, so it comes before those. */
+static void confine(const struct restorer_thread *t)
 {
-	struct restorer_thread *t = thread;
 	const struct restorer_args *a = args_of(t);
 	struct restorer_control *c = (struct restorer_control *)a->control;
+	const struct restorer_filter *filters = (const struct restorer_filter *)a->filters;
+	const uint32_t *list = (const uint32_t *)t->filters;
 
+	if (!t->seccomp_mode)
+		return;
+	__atomic_add_fetch(&c->nr_confined, 1, __ATOMIC_SEQ_CST);
+	SYS3(futex, &c->nr_confined, FUTEX_WAKE, WAKE_ALL);
+	while (!__atomic_load_n(&c->confine_gate, __ATOMIC_SEQ_CST))
+		SYS4(futex, &c->confine_gate, FUTEX_WAIT, 0, 0);
+	if (t->seccomp_mode == SECCOMP_MODE_STRICT)
+		must(t, RESTORER_STEP_SECCOMP,
+		     SYS5(prctl, PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0), 0);
+	for (uint64_t i = 0; i < t->nr_filters; i++) {
+		const struct restorer_filter *f = &filters[list[i]];
+		struct sock_fprog prog = {
+			.len = (unsigned short)f->nr_insns,
+			.filter = (struct sock_filter *)f->insns,
+		};
+
+		must(t, RESTORER_STEP_SECCOMP,
+		     SYS3(seccomp, SECCOMP_SET_MODE_FILTER, f->flags, &prog), i + 1);
+	}
+}
+
+void restorer_thread_set(struct restorer_thread *t)
+{
 	set_prctls(t);
 	set_user_areas(t);
 	set_scheduling(t);
+	confine(t);
 	if (t->creds.mode == RESTORER_CREDS_ALL)
 		set_ids(t);
 	if (t->creds.mode != RESTORER_CREDS_KEEP)
 		set_caps(t);
 	if (t->creds.no_new_privs)
 		must(t, RESTORER_STEP_CAPS, SYS5(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 4);
-	if (t == (struct restorer_thread *)a->threads)
-		SYS5(prctl, PR_SET_DUMPABLE, a->dumpable == 1, 0, 0, 0);
+}
+
+/* Threads besides the first, a leader that ends among them. */
+static uint32_t nr_others(const struct restorer_args *a)
+{
+	return (uint32_t)a->nr_threads - 1 + (a->leader != 0);
+}
+
+/* The kernel makes a process undumpable whenever one of its threads changes ids, so the first thread
+ * waits for all others before it sets that. */
+static void set_dumpable(struct restorer_args *a)
+{
+	uint32_t seen;
+
+	while ((seen = __atomic_load_n(&a->nr_set, __ATOMIC_SEQ_CST)) < nr_others(a))
+		SYS4(futex, &a->nr_set, FUTEX_WAIT, seen, 0);
+	SYS5(prctl, PR_SET_DUMPABLE, a->dumpable == 1, 0, 0, 0);
+}
+
+void restorer_note_set(struct restorer_args *a)
+{
+	if (__atomic_add_fetch(&a->nr_set, 1, __ATOMIC_SEQ_CST) >= nr_others(a))
+		SYS3(futex, &a->nr_set, FUTEX_WAKE, WAKE_ALL);
+}
+
+/* The builder must not take our memory away before the leader has left it. */
+static void watch_leader_end(struct restorer_args *a)
+{
+	struct restorer_control *c = (struct restorer_control *)a->control;
+	uint32_t lives;
+
+	while ((lives = __atomic_load_n(&a->leader_lives, __ATOMIC_SEQ_CST)) != 0)
+		SYS4(futex, &a->leader_lives, FUTEX_WAIT, lives, 0);
+	__atomic_add_fetch(&c->nr_ended, 1, __ATOMIC_SEQ_CST);
+	SYS3(futex, &c->nr_ended, FUTEX_WAKE, WAKE_ALL);
+}
+
+void restorer_thread_main(void *thread)
+{
+	struct restorer_thread *t = thread;
+	struct restorer_args *a = (struct restorer_args *)t->args;
+	struct restorer_control *c = (struct restorer_control *)a->control;
+	bool is_first = t == (struct restorer_thread *)a->threads;
+
+	restorer_thread_set(t);
+	if (is_first)
+		set_dumpable(a);
+	else
+		restorer_note_set(a);
 	queue_signals(t);
 	SYS5(prctl, PR_SET_PDEATHSIG, t->pdeath_signal, 0, 0, 0);
 	/* the builder waits for the last one */
 	if (__atomic_add_fetch(&c->ready, 1, __ATOMIC_SEQ_CST) >= c->nr_threads)
 		SYS3(futex, &c->ready, FUTEX_WAKE, WAKE_ALL);
+	if (is_first && a->leader)
+		watch_leader_end(a);
 	sleep_in_timed_call(t);
 	for (;;)
 		SYS4(futex, &c->never, FUTEX_WAIT, 0, 0);

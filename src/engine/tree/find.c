@@ -16,13 +16,14 @@ enum {
 
 void task_free(struct task *t)
 {
-	scoped_fd int procfd = -1, pidfd = -1, rootfd = -1;
+	scoped_fd int procfd = -1, pidfd = -1, leaderfd = -1, rootfd = -1;
 
 	if (!t)
 		return;
 	procfd = t->procfd;
 	pidfd = t->pidfd;
 	rootfd = t->rootfd;
+	leaderfd = t->leaderfd;
 	for (size_t i = 0; i < t->nr_threads; i++)
 		free(t->threads[i].xstate);
 	free(t->threads);
@@ -81,6 +82,7 @@ static struct task *new_task(struct stopper *st, pid_t pid, struct task *parent,
 		.sid = stat.session,
 		.procfd = fd_take(&procfd),
 		.rootfd = -1,
+		.leaderfd = -1,
 		.pidfd = (int)syscall(SYS_pidfd_open, pid, 0), /* -1 for a reaped one */
 	};
 	memcpy(t->comm, stat.comm, sizeof(t->comm) - 1);
@@ -193,7 +195,7 @@ static int add_by_scan(struct stopper *st, struct task *t, struct stasis_error *
 static int add_children_of(struct stopper *st, struct task *t, bool leader_only,
 			   struct stasis_error *err)
 {
-	size_t nr = leader_only && t->nr_threads ? 1 : t->nr_threads;
+	size_t nr = leader_only && t->nr_threads && t->leaderfd < 0 ? 1 : t->nr_threads;
 	char name[48];
 
 	for (size_t i = 0; i < nr; i++) {
@@ -212,7 +214,7 @@ static int add_children_of(struct stopper *st, struct task *t, bool leader_only,
 /*
  * Children of tasks[from..to), which stand still, so that they get no new ones; with one exception:
  * orphans of a process below that ended are given to the first thread of a subreaper (prctl(2)),
- * which is what leaders_only looks for.
+ * or another one when that has ended, which is what leaders_only looks for.
  */
 int tree_add_children(struct stopper *st, size_t from, size_t to, bool leaders_only,
 		      struct stasis_error *err)

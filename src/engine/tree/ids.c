@@ -57,7 +57,7 @@ static int read_ids(struct task *t, uint32_t depth, struct stasis_error *err)
 	scoped(proc_status_done) struct proc_status st = {.groups = NULL};
 	uint32_t last;
 
-	if (proc_read_status(t->procfd, "status", &st, err) < 0)
+	if (proc_read_status(task_leaderfd(t), "status", &st, err) < 0)
 		return -1;
 	last = st.nr_ns_ids - 1;
 	if (!st.nr_ns_ids || last < depth || last - depth > TREE_MAX_INNER)

@@ -14,7 +14,7 @@ int task_read_mem(struct task *t, tracee_addr from, void *to, size_t len, struct
 	struct iovec local = {.iov_base = to, .iov_len = len};
 	struct iovec remote = {.iov_base = (void *)(uintptr_t)from, .iov_len = len};
 	scoped_fd int fd = -1;
-	ssize_t n = process_vm_readv(t->pid, &local, 1, &remote, 1, 0);
+	ssize_t n = process_vm_readv(task_live_tid(t), &local, 1, &remote, 1, 0);
 
 	if (n == (ssize_t)len)
 		return 0;
@@ -70,7 +70,7 @@ int task_write_mem(struct task *t, tracee_addr to, const void *from, size_t len,
 		if (n <= 0)
 			break;
 	}
-	if (done < len && poke(t->pid, to + done, (const uint8_t *)from + done, len - done) < 0)
+	if (done < len && poke(task_live_tid(t), to + done, (const uint8_t *)from + done, len - done) < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "write %zu bytes at 0x%llx of process %d",
 					 len, (unsigned long long)to, t->pid);
 	return 0;
@@ -84,9 +84,27 @@ int task_stat_path(const struct task *t, const char *path, int flags, struct sta
 	return fstatat(t->rootfd, *path ? path : ".", ret, flags);
 }
 
+/* The pidfd of a process whose first thread has ended leads to no descriptors. */
+static int thread_pidfd(const struct task *t, struct stasis_error *err)
+{
+	int fd = (int)syscall(SYS_pidfd_open, task_live_tid(t), O_EXCL); /* PIDFD_THREAD, Linux 6.9 */
+
+	if (fd < 0)
+		return stasis_fail_errno(err, STASIS_E_UNSUPPORTED,
+					 "descriptors of process %d, whose first thread has ended "
+					 "(needs Linux 6.9)",
+					 t->pid);
+	return fd;
+}
+
 int task_get_fd(struct task *t, int fd, struct stasis_error *err)
 {
-	int ret = (int)syscall(SYS_pidfd_getfd, t->pidfd, fd, 0);
+	scoped_fd int own = t->leaderfd >= 0 ? thread_pidfd(t, err) : -1;
+	int ret;
+
+	if (t->leaderfd >= 0 && own < 0)
+		return -1;
+	ret = (int)syscall(SYS_pidfd_getfd, own >= 0 ? own : t->pidfd, fd, 0);
 
 	if (ret < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "take descriptor %d of process %d", fd,

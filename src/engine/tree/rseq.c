@@ -83,7 +83,7 @@ static void read_fields(struct task *t, size_t from, size_t nr)
 			local[i].iov_len = 0;
 	}
 	while (done < nr) {
-		ssize_t n = process_vm_readv(t->pid, local + done, nr - done, remote + done,
+		ssize_t n = process_vm_readv(task_live_tid(t), local + done, nr - done, remote + done,
 					     nr - done, 0);
 
 		/* elements are transferred whole: step over them and the one that failed */

@@ -21,7 +21,6 @@ enum {
 	NR_YIELDS = 200,	      /* rounds of polling before sleeping between them */
 	POLL_SLEEP_NS = 100000,
 	AGAIN_MS = 20,		      /* a thread that called exec has lost our request */
-	ZOMBIE_LEADER_MS = 100,	      /* how long a dying process may look like one */
 };
 
 static uint64_t now_ns(void)
@@ -81,29 +80,6 @@ static bool has_thread(const struct task *t, size_t nr, pid_t tid)
 	return nr && bsearch(&key, t->threads, nr, sizeof(key), by_tid);
 }
 
-static int note_zombie_leader(struct task *t, struct stasis_error *err)
-{
-	struct proc_stat stat;
-
-	for (int ms = 0; ms < ZOMBIE_LEADER_MS; ms++) {
-		if (proc_read_stat(t->procfd, "stat", &stat, NULL) < 0) {
-			t->state = TASK_ZOMBIE;
-			t->pid = 0; /* reaped: taken out by the caller */
-			return 0;
-		}
-		if (stat.nr_threads <= 1) {
-			t->state = TASK_ZOMBIE;
-			t->exit_status = stat.exit_code;
-			return 0;
-		}
-		nanosleep(&(struct timespec){.tv_nsec = NS_PER_MS}, NULL);
-	}
-	return stasis_fail(err, STASIS_E_UNSUPPORTED,
-			   "process %d (%s): its first thread has ended while others run on; this "
-			   "cannot be restarted",
-			   t->pid, t->comm);
-}
-
 static int seize_one(struct stopper *st, struct task *t, size_t *room, pid_t tid, size_t *nr_new,
 		     struct stasis_error *err)
 {
@@ -114,8 +90,7 @@ static int seize_one(struct stopper *st, struct task *t, size_t *room, pid_t tid
 	case SEIZE_OK:
 		++*nr_new;
 		return add_thread(t, room, tid, &timed, err);
-	case SEIZE_ZOMBIE:
-		return tid == t->pid ? note_zombie_leader(t, err) : 0;
+	case SEIZE_ZOMBIE: /* with others alive settle_ended() sees to it */
 	case SEIZE_GONE:
 		return 0;
 	case SEIZE_FAILED:
@@ -195,11 +170,24 @@ static size_t poll_task(struct stopper *st, struct task *t, struct thread **ret_
 	return running;
 }
 
+/* A first thread that ended after we had asked it to stop is not reported while others live. */
+static void drop_ended_leader(struct task *t)
+{
+	struct proc_stat stat;
+
+	if (t->nr_threads < 2 || t->threads[0].tid != t->pid || t->threads[0].is_stopped_by_us ||
+	    proc_read_stat(t->procfd, "stat", &stat, NULL) < 0 || stat.state != 'Z')
+		return;
+	t->threads[0].is_seized = false;
+	drop_gone(t);
+}
+
 static void interrupt_again(struct stopper *st, size_t from)
 {
 	for (size_t i = from; i < st->tree->nr_tasks; i++) {
 		struct task *t = st->tree->tasks[i];
 
+		drop_ended_leader(t);
 		for (size_t k = 0; k < t->nr_threads; k++)
 			if (!t->threads[k].is_stopped_by_us)
 				(void)ptrace(PTRACE_INTERRUPT, t->threads[k].tid, NULL, NULL);
@@ -244,6 +232,21 @@ static int wait_all(struct stopper *st, size_t from, struct stasis_error *err)
 
 /* ---- one level */
 
+/* Its first thread has ended while others live on: those have its memory and descriptors. */
+static int look_through_thread(struct task *t, struct stasis_error *err)
+{
+	int fd;
+
+	if (!t->nr_threads || t->threads[0].tid == t->pid || t->leaderfd >= 0)
+		return 0;
+	fd = proc_open(t->threads[0].tid, err);
+	if (fd < 0)
+		return -1;
+	t->leaderfd = t->procfd;
+	t->procfd = fd;
+	return 0;
+}
+
 /* A process whose threads have all gone is a zombie now, or reaped and out of the tree. */
 static void settle_ended(struct stopper *st, size_t from)
 {
@@ -285,6 +288,9 @@ int stop_tasks(struct stopper *st, size_t from, struct stasis_error *err)
 			return -1;
 	} while (nr_new);
 	settle_ended(st, from);
+	for (size_t i = from; i < tree->nr_tasks; i++)
+		if (look_through_thread(tree->tasks[i], err) < 0)
+			return -1;
 	return 0;
 }
 
@@ -333,7 +339,7 @@ static int check_shared_memory(const struct tree *tree, struct stasis_error *err
 
 		/* -1: no CONFIG_KCMP; a zombie has no memory */
 		if (t->state != TASK_ZOMBIE &&
-		    syscall(SYS_kcmp, t->pid, t->parent->pid, KCMP_VM_NR, 0, 0) == 0)
+		    syscall(SYS_kcmp, task_live_tid(t), task_live_tid(t->parent), KCMP_VM_NR, 0, 0) == 0)
 			return stasis_fail(err, STASIS_E_UNSUPPORTED,
 					   "process %d (%s) shares its memory with its parent %d "
 					   "(vfork or CLONE_VM without CLONE_THREAD)",

@@ -61,11 +61,14 @@ struct task {
 	enum task_state state;
 	int exit_status; /* zombie: wait status */
 	int stop_signal; /* stopped: which signal */
-	int procfd;	 /* O_DIRECTORY on /proc/PID */
+	/* O_DIRECTORY on /proc/PID. A process whose first thread has ended (main() called pthread_exit)
+	 * has neither memory nor descriptors there: then it is /proc/TID of threads[0], and leaderfd is
+	 * /proc/PID, else -1. */
+	int procfd, leaderfd;
 	int rootfd; /* O_PATH on its root when it has a mount namespace of its own, see ns/; else -1 */
 	int pidfd;	 /* -1 for a zombie that pidfd_open() refuses */
 	size_t nr_threads;
-	struct thread *threads; /* leader first, then ascending tid; none for a zombie */
+	struct thread *threads; /* leader first unless it has ended, then ascending tid; none for a zombie */
 	struct inject *inject;	/* set by inject_open(), NULL when not injected */
 };
 
@@ -108,6 +111,19 @@ struct tree_after {
  * the tree. NULL after: just resume. */
 void tree_resume(struct tree *t, const struct tree_after *after);
 void tree_resumep(struct tree **t); /* for scoped(): resumes without signals; NULL is fine */
+
+/* The id of a thread that lives, for calls that look at memory or descriptors of what they are given
+ * (kcmp, process_vm_readv): the process's own unless its first thread has ended. */
+static inline pid_t task_live_tid(const struct task *t)
+{
+	return t->nr_threads ? t->threads[0].tid : t->pid;
+}
+
+/* /proc/PID of the process itself, for what stays there even when its first thread has ended. */
+static inline int task_leaderfd(const struct task *t)
+{
+	return t->leaderfd >= 0 ? t->leaderfd : t->procfd;
+}
 
 /* Memory of a stopped task. Whole transfer or error. */
 int task_read_mem(struct task *t, tracee_addr from, void *to, size_t len, struct stasis_error *err);

@@ -279,7 +279,7 @@ static int put_frame(struct round *r, struct task *t, struct image_writer *w)
 
 static void image_name_of(size_t i, char name[16])
 {
-	(void)snprintf(name, 16, "%zu", i);
+	(void)snprintf(name, 16, "%u", (unsigned)i);
 }
 
 int round_write(struct round *r)

@@ -1,0 +1,43 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Seccomp: filters on top of each other, by thread, inherited; strict mode.
+TEST_LIMIT=300
+. "$(dirname "$0")/../lib/test-lib.sh"
+. "$(dirname "$0")/../lib/matrix.sh"
+
+test_is_root || test_skip_all "only root can read and suspend seccomp filters"
+
+matrix seccomp nnp
+matrix seccomp root
+
+test_expect_success 'strict mode is refused, and names the way out' '
+	subject_start seccomp strict &&
+	! chkpnt -r -f "$SUBJECT_DIR/img" "$SUBJECT_PID" </dev/null 2>err &&
+	grep "strict seccomp mode, which kills it if this checkpoint is killed.*use -F" err &&
+	[ ! -e "$SUBJECT_DIR/img" ] && subject_verify
+'
+test_kill_all 2>/dev/null
+
+test_expect_success 'strict mode restarts with -F' '
+	subject_start seccomp strict && matrix_chkpnt img -K KILL -F &&
+	wait_for "[ -z \"\$(subject_pids)\" ]" 10 &&
+	restart -W "$SUBJECT_DIR/img" </dev/null 3>&- && subject_verify
+'
+test_kill_all 2>/dev/null
+
+test_expect_success 'an image with filters that is not root'"'"'s is refused, and restarts without them with -F' '
+	subject_start seccomp nnp && matrix_chkpnt_kill img &&
+	chown 65534 "$SUBJECT_DIR"/img* &&
+	! restart -W "$SUBJECT_DIR/img" </dev/null 2>err 3>&- &&
+	grep "was confined by seccomp filters" err
+'
+test_kill_all 2>/dev/null
+
+test_expect_success 'an ordinary user is told who can' '
+	test_become_user && subject_start seccomp nnp &&
+	! "${as_user[@]}" chkpnt -r -f "$SUBJECT_DIR/img" "$SUBJECT_PID" </dev/null 2>err &&
+	grep "is under seccomp filters.*as root, or use -F" err && subject_verify
+'
+test_kill_all 2>/dev/null
+
+test_done
