@@ -129,6 +129,8 @@ enum stasis_restore_flags {
 	/* files open for writing that grew since the checkpoint are cut back to their length then;
 	 * what is cut off is kept beside them as NAME.after-checkpoint */
 	STASIS_RESTORE_ROLLBACK_FILES = 1u << 5,
+	/* CLOCK_MONOTONIC and CLOCK_BOOTTIME go on from their values at the checkpoint */
+	STASIS_RESTORE_KEEP_MONOTONIC = 1u << 6,
 };
 
 struct stasis_restore_opts {

@@ -77,6 +77,7 @@ static unsigned restore_flags(const struct restart_opts *o)
 {
 	return (o->is_forced ? STASIS_RESTORE_FORCE : 0u) |
 	       (o->is_copying_back ? STASIS_RESTORE_COPY_BACK : 0u) |
+	       (o->keeps_monotonic ? STASIS_RESTORE_KEEP_MONOTONIC : 0u) |
 	       (o->is_rolling_back ? STASIS_RESTORE_ROLLBACK_FILES : 0u) |
 	       (o->is_stopped ? STASIS_RESTORE_STOPPED : 0u) |
 	       (o->ignores_changes ? STASIS_RESTORE_QUIET_FILES : 0u) |

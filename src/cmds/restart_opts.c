@@ -16,6 +16,7 @@ static const char help[] =
 	"  -F, --force             go on despite errors\n"
 	"      --rollback-files    cut files that grew since the checkpoint back to their length\n"
 	"                          then; the tail is kept as NAME.after-checkpoint\n"
+	"      --keep-monotonic    CLOCK_MONOTONIC and CLOCK_BOOTTIME go on from where they were\n"
 	"  -i, --interactive       choose processes and file descriptors in a dialogue\n"
 	"  -k, --signal-root=SIG   send this signal to the restarted process instead of SIGCONT;\n"
 	"                          0 for none\n"
@@ -39,12 +40,14 @@ enum {
 	OPT_HELP = 256,
 	OPT_VERSION,
 	OPT_ROLLBACK_FILES,
+	OPT_KEEP_MONOTONIC,
 };
 
 static const struct option long_options[] = {
 	{"copy-back", no_argument, NULL, 'C'},
 	{"force", no_argument, NULL, 'F'},
 	{"rollback-files", no_argument, NULL, OPT_ROLLBACK_FILES},
+	{"keep-monotonic", no_argument, NULL, OPT_KEEP_MONOTONIC},
 	{"interactive", no_argument, NULL, 'i'},
 	{"signal-root", required_argument, NULL, 'k'},
 	{"signal-all", required_argument, NULL, 'K'},
@@ -76,6 +79,8 @@ static bool take_flag(int letter, struct restart_opts *o, struct raw *raw)
 		return o->is_forced = true;
 	case OPT_ROLLBACK_FILES:
 		return o->is_rolling_back = true;
+	case OPT_KEEP_MONOTONIC:
+		return o->keeps_monotonic = true;
 	case 'i':
 		return o->is_interactive = true;
 	case 'q':

@@ -11,6 +11,7 @@ struct restart_opts {
 	struct cmd_log log;
 	bool is_copying_back; /* -C */
 	bool is_rolling_back; /* --rollback-files */
+	bool keeps_monotonic; /* --keep-monotonic */
 	bool is_forced;	      /* -F */
 	bool is_interactive;  /* -i */
 	bool is_traced;	      /* -t */

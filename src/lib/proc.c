@@ -12,7 +12,9 @@
 
 enum {
 	PROC_STAT_MAX_BYTES = 8192,
-	PROC_STATUS_MAX_BYTES = 2 << 20, /* 65,536 groups of up to 11 characters */
+	PROC_STATUS_MAX_BYTES = 2 << 20,
+	PROC_TIMENS_MAX_BYTES = 4096,
+	PROC_NS_PER_S = 1000000000, /* 65,536 groups of up to 11 characters */
 	STAT_FIELDS = 52,
 };
 
@@ -284,4 +286,35 @@ char *proc_readlink(int procfd, const char *name, struct stasis_error *err)
 	if (!copy)
 		(void)stasis_fail(err, STASIS_E_NOMEM, "no memory for a path");
 	return copy;
+}
+
+/* A line "monotonic  SECONDS  NANOSECONDS". */
+static int64_t timens_line(const char *text, const char *key)
+{
+	const char *p = strstr(text, key);
+	long long s, ns;
+
+	if (!p || sscanf(p + strlen(key), "%lld %lld", &s, &ns) != 2 || s > INT32_MAX ||
+	    s < INT32_MIN || ns < 0 || ns >= PROC_NS_PER_S)
+		return 0;
+	return s * PROC_NS_PER_S + ns;
+}
+
+int proc_read_timens(int procfd, struct proc_timens *ret, struct stasis_error *err)
+{
+	struct proc_timens r = {0};
+	scoped_free char *text = NULL;
+	struct stasis_error local;
+	size_t len;
+
+	if (io_read_file_at(procfd, "timens_offsets", PROC_TIMENS_MAX_BYTES, &text, &len, &local) == 0) {
+		r.monotonic_ns = timens_line(text, "monotonic");
+		r.boottime_ns = timens_line(text, "boottime");
+	} else if (local.sys_errno != ENOENT) {
+		if (err)
+			*err = local;
+		return -1;
+	}
+	*ret = r;
+	return 0;
 }

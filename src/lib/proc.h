@@ -63,6 +63,16 @@ void proc_status_done(struct proc_status *st);
 int proc_list_numbers(int procfd, const char *name, int **ret, size_t *ret_nr,
 		      struct stasis_error *err);
 
+/*
+ * /proc/PID/timens_offsets: what CLOCK_MONOTONIC and CLOCK_BOOTTIME of the time namespace, in which the
+ * process's children will be, are ahead of the machine's. Zeros on a kernel without such namespaces
+ * (they came with Linux 5.6).
+ */
+struct proc_timens {
+	int64_t monotonic_ns, boottime_ns;
+};
+int proc_read_timens(int procfd, struct proc_timens *ret, struct stasis_error *err);
+
 /* readlink into malloc()ed memory. */
 char *proc_readlink(int procfd, const char *name, struct stasis_error *err);
 

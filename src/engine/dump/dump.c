@@ -29,6 +29,7 @@ struct dump_common {
 	Stasis__Member *member_space;
 	Stasis__Member **members;
 	struct timespec realtime, monotonic;
+	struct dump_clocks clocks;
 	struct arena arena;
 	struct task_pending *pending; /* of each task */
 };
@@ -93,6 +94,8 @@ static int fill_common(struct tree *tree, const struct stasis_dump_opts *opts,
 	c->nr_cpu_words = arch_cpu_features(c->cpu_words, MAX_CPU_WORDS);
 	(void)clock_gettime(CLOCK_REALTIME, &c->realtime);
 	(void)clock_gettime(CLOCK_MONOTONIC, &c->monotonic);
+	if (dump_read_clocks(tree->tasks[0], &c->clocks, err) < 0)
+		return -1;
 	c->member_space = calloc(tree->nr_tasks, sizeof(*c->member_space));
 	c->members = calloc(tree->nr_tasks, sizeof(*c->members));
 	if (!c->member_space || !c->members)
@@ -132,6 +135,9 @@ static int put_info(struct session *s, struct task *t, struct dump_common *c,
 	info.kernel_release = c->host.release;
 	info.time_ns = to_ns(&c->realtime);
 	info.monotonic_ns = to_ns(&c->monotonic);
+	info.program_monotonic_ns = c->clocks.monotonic_ns;
+	info.program_boottime_ns = c->clocks.boottime_ns;
+	info.has_time_namespace = c->clocks.has_namespace;
 	info.pid = (uint32_t)t->vpid;
 	info.root_pid = (uint32_t)t->tree->tasks[0]->vpid;
 	info.forced = s->is_forced;

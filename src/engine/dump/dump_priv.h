@@ -46,6 +46,13 @@ struct sock_filter;
 const char *seccomp_deadly_call(const struct sock_filter *f, size_t nr);
 bool seccomp_asks_supervisor(const struct sock_filter *f, size_t nr);
 
+/* clocks.c */
+struct dump_clocks {
+	int64_t monotonic_ns, boottime_ns; /* now, as the process sees them */
+	bool has_namespace;		   /* they are not the machine's */
+};
+int dump_read_clocks(const struct task *t, struct dump_clocks *ret, struct stasis_error *err);
+
 /* What is left of the time-out of the call the thread sleeps in, if it is one that the kernel would
  * continue by restart_syscall(2); fills has_remaining, remaining_ns and timed_nr. */
 void dump_timed_call(struct thread *th, Stasis__Thread *ret);

@@ -18,13 +18,21 @@ static bool same_file(int a_dirfd, const char *a, int b_dirfd, const char *b)
 	return st_a.st_dev == st_b.st_dev && st_a.st_ino == st_b.st_ino;
 }
 
-/* Of the other kinds a tree may have its own, see ns/. */
-static void check_time_namespace(struct dump_plan *p, struct task *t, int self)
+/* One time namespace for all, whose offsets are saved; of the other kinds a tree may have several, see
+ * ns/. */
+static void check_time_namespace(struct dump_plan *p, struct task *t)
 {
-	if (!same_file(t->procfd, "ns/time", self, "ns/time"))
+	struct task *root = p->tree->tasks[0];
+
+	if (!same_file(t->procfd, "ns/time", root->procfd, "ns/time"))
 		dump_plan_add_obstacle(p, t, -1,
-				       "is in a time namespace of its own, which is not supported yet; "
-				       "checkpoint it from inside of that namespace");
+				       "is in another time namespace than the root of the hierarchy, "
+				       "which is not supported; checkpoint the processes of one "
+				       "namespace");
+	else if (!same_file(t->procfd, "ns/time", t->procfd, "ns/time_for_children"))
+		dump_plan_add_obstacle(p, t, -1,
+				       "has made a time namespace for its children, which is not "
+				       "supported; checkpoint it from inside of that namespace");
 }
 
 static void add_obstacle(void *arg, struct task *t, const char *text)
@@ -51,7 +59,7 @@ int dump_check_tasks(struct dump_plan *p, struct stasis_error *err)
 	tree_for_each(p->tree, i, t) {
 		if (t->state == TASK_ZOMBIE)
 			continue;
-		check_time_namespace(p, t, self);
+		check_time_namespace(p, t);
 		if (dump_seccomp_read(p, t, &own, &p->seccomp[i], err) < 0)
 			return -1;
 	}

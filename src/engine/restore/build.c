@@ -225,7 +225,7 @@ int build_tree(struct restore *r, struct stasis_error *err)
 	leave_rseq();
 	reset_signals();
 	r->outer_group = getpgrp();
-	if (creds_become_owner(r, err) < 0)
+	if (clocks_enter(r, err) < 0 || creds_become_owner(r, err) < 0)
 		return -1;
 	if (make_namespaces(r, err) < 0)
 		return -1;

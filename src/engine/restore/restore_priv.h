@@ -89,6 +89,7 @@ struct restore {
 	uid_t owner_uid;     /* ids for an image that root does not trust */
 	gid_t owner_gid;
 	bool is_trusted;
+	bool keeps_clocks;  /* in a time namespace of its own */
 	bool drops_filters; /* -F: threads come back without their seccomp filters */
 	struct mem_proc *mem_procs; /* what mem and fds refer to */
 	struct fd_proc *fd_procs;
@@ -173,6 +174,10 @@ int vdso_plan(struct restore *r, struct restore_proc *p, uint64_t space, struct 
 int creds_become_owner(struct restore *r, struct stasis_error *err);
 int creds_fill(struct restore *r, const Stasis__Thread *th, struct restorer_creds *ret,
 	       uint32_t *groups, size_t max_groups, struct stasis_error *err);
+
+/* clocks.c: a time namespace for the tree, when one is wanted; before its first process. */
+int clocks_check(struct restore *r, struct stasis_error *err);
+int clocks_enter(struct restore *r, struct stasis_error *err);
 
 /* seccomp.c */
 int seccomp_check(struct restore *r, struct stasis_error *err); /* records sane, and allowed to us */
