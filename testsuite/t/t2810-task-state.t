@@ -6,5 +6,7 @@ TEST_LIMIT=300
 . "$(dirname "$0")/../lib/matrix.sh"
 
 matrix dead-leader
+matrix task-extras
+matrix sigwait
 
 test_done

@@ -6,6 +6,7 @@
 #include "lib/scoped.h"
 
 #include <fcntl.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -242,6 +243,24 @@ static int fill_exit_signal(struct task *t, Stasis__Process *ret, struct stasis_
 	return 0;
 }
 
+static int fill_coredump_filter(struct task *t, Stasis__Process *ret, struct stasis_error *err)
+{
+	scoped_free char *text = NULL;
+	struct stasis_error local;
+	size_t len;
+
+	if (io_read_file_at(t->procfd, "coredump_filter", 64, &text, &len, &local) == 0) {
+		ret->has_coredump_filter = true;
+		ret->coredump_filter = (uint32_t)strtoul(text, NULL, 16);
+		return 0;
+	}
+	if (local.sys_errno == ENOENT) /* a kernel without core files */
+		return 0;
+	if (err)
+		*err = local;
+	return -1;
+}
+
 static int fill_stat(struct task *t, Stasis__Process *ret, struct stasis_error *err)
 {
 	uint64_t tick_ns = NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
@@ -264,6 +283,8 @@ static void fill_from_inside(const struct parasite_task *in, Stasis__Process *re
 	ret->dumpable = in->dumpable;
 	ret->child_subreaper = in->child_subreaper != 0;
 	ret->thp_disable = in->thp_disable != 0;
+	ret->mdwe = in->mdwe;
+	ret->memory_merge = in->memory_merge != 0;
 }
 
 int dump_process_record(struct session *s, struct task *t, const struct parasite_task *from_inside,
@@ -289,7 +310,8 @@ int dump_process_record(struct session *s, struct task *t, const struct parasite
 	if (fill_stat(t, ret, err) < 0 || fill_place(t, a, ret, err) < 0 ||
 	    fill_sigactions(from_inside, a, ret, err) < 0 ||
 	    fill_itimers(from_inside, a, ret, err) < 0 || fill_rlimits(t, a, ret, err) < 0 ||
-	    fill_timers(t, a, ret, err) < 0 || fill_oom_score(t, ret, err) < 0)
+	    fill_timers(t, a, ret, err) < 0 || fill_oom_score(t, ret, err) < 0 ||
+	    fill_coredump_filter(t, ret, err) < 0)
 		return -1; /* the caller names the process */
 	ret->pending = pending->list;
 	ret->n_pending = pending->nr;

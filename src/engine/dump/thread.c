@@ -7,8 +7,10 @@
 
 #include <linux/seccomp.h>
 #include <linux/sched/types.h> /* struct sched_attr; clashes with <sched.h> */
+#include <linux/kcmp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -94,6 +96,44 @@ static int fill_creds(struct thread *th, const struct parasite_thread *inside, s
 	return c->groups ? 0 : stasis_fail(err, STASIS_E_NOMEM, "no memory for a record");
 }
 
+/* A thread that called unshare(CLONE_FS), as file servers do to have a folder for each client. */
+static int fill_place(struct thread *th, struct arena *a, Stasis__Thread *ret,
+		      struct stasis_error *err)
+{
+	scoped(proc_status_done) struct proc_status status = {.groups = NULL};
+	scoped_free char *cwd = NULL, *root = NULL;
+	const int self = th->task->procfd;
+	Stasis__Place *place;
+	struct stat st;
+	char name[64];
+
+	if (th == th->task->threads ||
+	    syscall(SYS_kcmp, th->task->threads[0].tid, th->tid, KCMP_FS, 0, 0) <= 0)
+		return 0;
+	(void)snprintf(name, sizeof(name), "task/%d/cwd", th->tid);
+	cwd = proc_readlink(self, name, err);
+	if (!cwd || fstatat(self, name, &st, 0) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "current working directory");
+	if (!st.st_nlink)
+		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+				   "its own working directory has been removed, which is not supported");
+	(void)snprintf(name, sizeof(name), "task/%d/root", th->tid);
+	root = proc_readlink(self, name, err);
+	(void)snprintf(name, sizeof(name), "task/%d/status", th->tid);
+	if (!root || proc_read_status(self, name, &status, err) < 0)
+		return -1;
+	place = arena_alloc(a, sizeof(*place));
+	if (!place)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a record");
+	stasis__place__init(place);
+	place->cwd = arena_strdup(a, cwd);
+	place->root = arena_strdup(a, root);
+	place->umask = status.umask;
+	ret->place = place;
+	return place->cwd && place->root ? 0
+					 : stasis_fail(err, STASIS_E_NOMEM, "no memory for a record");
+}
+
 static int fill_robust_list(struct thread *th, Stasis__Thread *ret, struct stasis_error *err)
 {
 	uint64_t head = 0;
@@ -106,7 +146,8 @@ static int fill_robust_list(struct thread *th, Stasis__Thread *ret, struct stasi
 	return 0;
 }
 
-static void fill_from_inside(const struct parasite_thread *inside, Stasis__Thread *ret)
+static int fill_from_inside(const struct parasite_thread *inside, struct arena *a,
+			    Stasis__Thread *ret, struct stasis_error *err)
 {
 	ret->altstack_sp = inside->altstack_sp;
 	ret->altstack_flags = inside->altstack_flags;
@@ -118,6 +159,9 @@ static void fill_from_inside(const struct parasite_thread *inside, Stasis__Threa
 	ret->io_flusher = inside->io_flusher;
 	ret->personality = inside->personality;
 	ret->timerslack_ns = inside->timerslack_ns;
+	ret->speculation = arena_memdup(a, inside->speculation, sizeof(inside->speculation));
+	ret->n_speculation = ret->speculation ? PARASITE_NR_SPECULATION : 0;
+	return ret->speculation ? 0 : stasis_fail(err, STASIS_E_NOMEM, "no memory for a record");
 }
 
 int dump_thread_record(struct session *s, struct thread *th,
@@ -142,8 +186,8 @@ int dump_thread_record(struct session *s, struct thread *th,
 	ret->seccomp = seccomp->list;
 	ret->n_seccomp = seccomp->nr;
 	dump_timed_call(th, ret);
-	fill_from_inside(from_inside, ret);
-	if (fill_comm(from_inside, a, ret, err) < 0 || fill_sched(th, a, ret, err) < 0 ||
+	if (fill_from_inside(from_inside, a, ret, err) < 0 || fill_place(th, a, ret, err) < 0 ||
+	    fill_comm(from_inside, a, ret, err) < 0 || fill_sched(th, a, ret, err) < 0 ||
 	    fill_creds(th, from_inside, a, ret, err) < 0 || fill_robust_list(th, ret, err) < 0)
 		return stasis_fail_prefix(err, "thread %d", th->tid);
 	return 0;

@@ -8,6 +8,7 @@
 
 #define PARASITE_NSIG 64
 #define PARASITE_MAX_TIMERS 4096
+#define PARASITE_NR_SPECULATION 3
 
 struct parasite_sigaction {
 	uint64_t handler, flags, restorer, mask;
@@ -24,10 +25,12 @@ struct parasite_task {
 	struct parasite_itimer itimers[3];
 	uint32_t dumpable;	  /* PR_GET_DUMPABLE */
 	uint32_t child_subreaper; /* PR_GET_CHILD_SUBREAPER */
-	uint32_t thp_disable;	  /* PR_GET_THP_DISABLE */
+	uint32_t thp_disable;	  /* PR_GET_THP_DISABLE: 1, and flags */
 	uint32_t umask;
 	uint64_t brk; /* current program break */
 	uint32_t nr_auxv_bytes;
+	uint32_t mdwe;		  /* PR_GET_MDWE: PR_MDWE_* */
+	uint32_t memory_merge;	  /* PR_GET_MEMORY_MERGE */
 	uint32_t reserved;
 	uint8_t auxv[1024]; /* PR_GET_AUXV when there; else nr_auxv_bytes is 0 */
 };
@@ -45,6 +48,8 @@ struct parasite_thread {
 	uint32_t io_flusher;
 	/* /proc shows the last three as well, but asking inside is much cheaper */
 	uint32_t personality;
+	uint32_t speculation[PARASITE_NR_SPECULATION]; /* PR_GET_SPECULATION_CTRL, each kind */
+	uint32_t reserved;
 	uint64_t timerslack_ns; /* 0: unknown */
 	char comm[16];
 };

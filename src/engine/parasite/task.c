@@ -4,7 +4,11 @@
 
 #include <linux/prctl.h>
 
-enum { PRCTL_GET_AUXV = 0x41555856 }; /* Linux 6.4 */
+enum {
+	PRCTL_GET_AUXV = 0x41555856, /* Linux 6.4 */
+	PRCTL_GET_MDWE = 66,	     /* Linux 6.3 */
+	PRCTL_GET_MEMORY_MERGE = 68, /* Linux 6.4 */
+};
 
 struct kernel_sigaction {
 	uint64_t handler, flags, restorer, mask;
@@ -58,6 +62,8 @@ void task_collect(struct parasite_task *ret)
 	(void)SYS2(prctl, PR_GET_CHILD_SUBREAPER, &subreaper); /* stays 0 */
 	ret->child_subreaper = (uint32_t)subreaper;
 	ret->thp_disable = non_negative(SYS5(prctl, PR_GET_THP_DISABLE, 0, 0, 0, 0));
+	ret->mdwe = non_negative(SYS5(prctl, PRCTL_GET_MDWE, 0, 0, 0, 0));
+	ret->memory_merge = non_negative(SYS5(prctl, PRCTL_GET_MEMORY_MERGE, 0, 0, 0, 0));
 	/* umask(2) can only be read by setting it; other threads stand still */
 	mask = SYS1(umask, 0);
 	SYS1(umask, mask);

@@ -53,6 +53,11 @@ void thread_collect(struct parasite_thread *ret)
 	ret->tsc_mode = prctl_stored(PR_GET_TSC);
 	ret->io_flusher = prctl_value(PRCTL_GET_IO_FLUSHER);
 	ret->personality = (uint32_t)SYS1(personality, QUERY_PERSONALITY);
+	for (int i = 0; i < PARASITE_NR_SPECULATION; i++) {
+		long state = SYS5(prctl, PR_GET_SPECULATION_CTRL, i, 0, 0, 0);
+
+		ret->speculation[i] = state < 0 ? 0 : (uint32_t)state;
+	}
 	slack = SYS5(prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0);
 	ret->timerslack_ns = slack < 0 ? 0 : (uint64_t)slack;
 	(void)SYS2(prctl, PR_GET_NAME, ret->comm); /* cannot fail: writable memory */

@@ -7,6 +7,7 @@
 #include "restore/restore_priv.h"
 
 #include <linux/sched/types.h> /* struct sched_attr; clashes with <sched.h> */
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/prctl.h>
 #include <signal.h>
@@ -93,6 +94,8 @@ static size_t proc_bytes(const struct restore *r, const struct restore_proc *p)
 		bytes += th->n_pending * RESTORER_SIGINFO + th->affinity.len;
 		bytes += th->creds->n_groups * sizeof(uint32_t);
 		bytes += th->n_seccomp * sizeof(uint32_t) + ARGS_ALIGN;
+		if (th->place)
+			bytes += strlen(th->place->cwd) + strlen(th->place->root) + 4 * ARGS_ALIGN;
 	}
 	for (size_t i = 0; i < p->process->n_seccomp_filters; i++)
 		bytes += p->process->seccomp_filters[i]->program.len +
@@ -266,6 +269,17 @@ static int fill_ended(struct restore *r, struct zone *z, const Stasis__Thread *t
 	return fill_thread_creds(r, z, th, t, err);
 }
 
+static void fill_place(struct zone *z, const Stasis__Process *p, const Stasis__Thread *th,
+		       struct restorer_thread *t)
+{
+	if (!th->place)
+		return;
+	t->cwd = put(z, th->place->cwd, strlen(th->place->cwd) + 1);
+	if (strcmp(th->place->root, p->root) != 0)
+		t->root = put(z, th->place->root, strlen(th->place->root) + 1);
+	t->umask = th->place->umask;
+}
+
 static void fill_filters(const struct restore *r, struct zone *z, const Stasis__Thread *th,
 			 struct restorer_thread *t)
 {
@@ -319,6 +333,9 @@ static int fill_thread(struct restore *r, struct zone *z, struct restore_proc *p
 	t->io_flusher = th->io_flusher;
 	t->nr_pending = (uint32_t)th->n_pending;
 	fill_filters(r, z, th, t);
+	fill_place(z, p->process, th, t);
+	for (size_t i = 0; i < th->n_speculation && i < RESTORER_NR_SPECULATION; i++)
+		t->speculation[i] = th->speculation[i];
 	fill_timed(z, th, &regs, t);
 	return put_pending(z, th->pending, th->n_pending, &t->pending, err);
 }
@@ -370,11 +387,21 @@ static void fill_timers(struct zone *z, const Stasis__Process *p, struct restore
 				p->itimers[i]->interval_us, p->itimers[i]->value_us};
 }
 
+/* The kernel counts a new process's processor time from zero: what has been used is taken off. */
+static void take_used_cpu(const Stasis__Process *p, uint64_t limit[2])
+{
+	const uint64_t used_s = (p->utime_ns + p->stime_ns) / 1000000000;
+
+	for (int i = 0; i < 2; i++)
+		if (limit[i] != RLIM_INFINITY)
+			limit[i] = limit[i] > used_s ? limit[i] - used_s : 1;
+}
+
 /* A limit above our own hard limit needs CAP_SYS_RESOURCE: without it ours is the most there is. */
 static void fill_rlimits(struct restore *r, struct zone *z, const Stasis__Process *p,
 			 struct restorer_args *a)
 {
-	bool may_raise = r->own_caps >> 24 & 1; /* CAP_SYS_RESOURCE */
+	bool may_raise = r->own_caps >> CAP_SYS_RESOURCE & 1;
 	uint64_t limits[RESTORER_NLIMITS][2] = {{0}};
 
 	for (size_t i = 0; i < p->n_rlimits; i++) {
@@ -385,6 +412,8 @@ static void fill_rlimits(struct restore *r, struct zone *z, const Stasis__Proces
 			continue;
 		limits[l->resource][0] = l->cur;
 		limits[l->resource][1] = l->max;
+		if (l->resource == RLIMIT_CPU)
+			take_used_cpu(p, limits[l->resource]);
 		if (l->max > own.rlim_max && !may_raise) {
 			s_info(r->s, "%s(%u): limit %u stays at this session's hard limit", p->comm,
 			       p->pid, l->resource);
@@ -510,6 +539,12 @@ static void fill_process(struct restore *r, const Stasis__Process *p, struct res
 	a->has_timer_restore = r->s->caps.has_timer_restore;
 	a->dumpable = p->dumpable;
 	a->child_subreaper = p->child_subreaper;
+	a->mdwe = p->mdwe;
+	a->memory_merge = p->memory_merge;
+	if (p->memory_merge && !(r->own_caps >> CAP_SYS_RESOURCE & 1))
+		s_warn(r->s, "%s(%u): memory is not merged any more (PR_SET_MEMORY_MERGE): that needs "
+			     "CAP_SYS_RESOURCE",
+		       p->comm, p->pid);
 	fill_sigactions(p, a);
 }
 

@@ -5,6 +5,7 @@
 
 #include <elf.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,16 @@ static const Stasis__ImageInfo *info_of(struct image *img, struct stasis_error *
 		return stasis_fail_null(err, STASIS_E_CORRUPT, "image '%s' has no dump id",
 					image_name(img));
 	return info;
+}
+
+static int check_place(const Stasis__Thread *th, struct stasis_error *err)
+{
+	const Stasis__Place *place = th->place;
+
+	if (!place || (place->cwd && place->root && strlen(place->cwd) < PATH_MAX &&
+		       strlen(place->root) < PATH_MAX))
+		return 0;
+	return stasis_fail(err, STASIS_E_CORRUPT, "thread %u has no place", th->tid);
 }
 
 static size_t nr_inner(const struct restore_proc *p)
@@ -71,6 +82,8 @@ static int load_threads(struct restore_proc *p, struct stasis_error *err)
 		p->threads[i] = image_record(p->image, IMAGE_TAG_THREAD, i,
 					     &stasis__thread__descriptor, err);
 		if (!p->threads[i])
+			return -1;
+		if (check_place(p->threads[i], err) < 0)
 			return -1;
 		if (!p->threads[i]->creds)
 			return stasis_fail(err, STASIS_E_CORRUPT, "thread %zu has no ids", i);

@@ -100,6 +100,7 @@ static const char *step_words(uint32_t step)
 		[RESTORER_STEP_SEAL] = "seal memory",
 		[RESTORER_STEP_PIDS] = "set the pid namespace of its children",
 		[RESTORER_STEP_SECCOMP] = "install a seccomp filter",
+		[RESTORER_STEP_PLACE] = "enter the working directory of a thread",
 	};
 
 	return step < sizeof(words) / sizeof(words[0]) && words[step] ? words[step] : "restorer";

@@ -77,23 +77,29 @@ static int await_zombies(struct restore *r, size_t index, struct stasis_error *e
 	return 0;
 }
 
-static int write_oom_score(const Stasis__Process *p, struct restore *r, struct stasis_error *err)
+/* A number in a file of /proc/self, when it is another one: to set it may need a privilege. */
+static void write_own_number(struct restore *r, const Stasis__Process *p, const char *path, int base,
+			     long wanted)
 {
-	scoped_fd int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
-	char text[16] = "", now[16] = "";
+	scoped_fd int fd = open(path, O_RDWR | O_CLOEXEC);
+	char text[24] = "", now[24] = "";
 	ssize_t len;
 
-	(void)err;
 	if (fd < 0)
-		return 0; /* no /proc here: the inherited value stays */
+		return; /* no /proc here: the inherited value stays */
 	len = read(fd, now, sizeof(now) - 1);
-	if (len > 0 && strtol(now, NULL, 10) == p->oom_score_adj)
-		return 0;
-	(void)snprintf(text, sizeof(text), "%d", p->oom_score_adj);
+	if (len > 0 && strtol(now, NULL, base) == wanted)
+		return;
+	(void)snprintf(text, sizeof(text), base == 16 ? "0x%lx" : "%ld", wanted);
 	if (pwrite(fd, text, strlen(text), 0) < 0)
-		s_warn(r->s, "%s(%u): oom_score_adj %d: %s", p->comm, p->pid, p->oom_score_adj,
-		       strerror(errno));
-	return 0;
+		s_warn(r->s, "%s(%u): %s of %s: %s", p->comm, p->pid, path, text, strerror(errno));
+}
+
+static void write_own_numbers(struct restore *r, const Stasis__Process *p)
+{
+	write_own_number(r, p, "/proc/self/oom_score_adj", 10, p->oom_score_adj);
+	if (p->has_coredump_filter)
+		write_own_number(r, p, "/proc/self/coredump_filter", 16, (long)p->coredump_filter);
 }
 
 /* A folder that was removed already before the checkpoint: one in /tmp without a name, as the guide
@@ -230,8 +236,9 @@ static int prepare(struct restore *r, struct restore_proc *p, struct stasis_erro
 		return -1;
 	if (birth_join_group(r, p, err) < 0 || fault_point("restore.task", err) < 0)
 		return -1;
-	if (await_zombies(r, p->index, err) < 0 || write_oom_score(p->process, r, err) < 0)
+	if (await_zombies(r, p->index, err) < 0)
 		return -1;
+	write_own_numbers(r, p->process);
 	return 0;
 }
 

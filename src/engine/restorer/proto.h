@@ -14,6 +14,7 @@
 #define RESTORER_SIGINFO   128
 #define RESTORER_STACK	   16384
 #define RESTORER_PAGE	   4096
+#define RESTORER_NR_SPECULATION 3
 #define RESTORER_MAX_TIDS  5
 
 /* Where a failure happened; restore/failure.c has the words. Never renumber. */
@@ -43,6 +44,7 @@ enum restorer_step {
 	RESTORER_STEP_SEAL,
 	RESTORER_STEP_PIDS,
 	RESTORER_STEP_SECCOMP,
+	RESTORER_STEP_PLACE,
 };
 
 /* Shared by every process of the tree being restored and by the builder. */
@@ -143,6 +145,9 @@ struct restorer_thread {
 	int64_t timed_result; /* what it returned when it came to an end by itself */
 	uint32_t is_timed_done;
 	uint32_t seccomp_mode; /* SECCOMP_MODE_* */
+	uint32_t speculation[RESTORER_NR_SPECULATION];
+	uint32_t umask;		/* with cwd */
+	uint64_t cwd, root;	/* paths when it has a place of its own, else 0; root 0: that of the others */
 	uint64_t filters, nr_filters; /* uint32_t[]: indices into the process's, oldest first */
 };
 
@@ -171,6 +176,7 @@ struct restorer_args {
 	uint32_t dumpable, child_subreaper;
 	uint32_t thp_disable; /* as PR_GET_THP_DISABLE gives it: 1 and the flags */
 	uint32_t lock_future; /* MCL_* */
+	uint32_t mdwe, memory_merge, reserved;
 	struct restorer_sigaction sigactions[RESTORER_NSIG];
 	struct restorer_itimer itimers[3];
 };

@@ -18,6 +18,7 @@
 
 enum {
 	PRCTL_TIMER_CREATE_RESTORE_IDS = 77, /* Linux 6.15 */
+	PRCTL_SET_MEMORY_MERGE = 67,	     /* Linux 6.4 */
 	NR_MSEAL = 462,			     /* Linux 6.10 */
 	MAX_TIMER_TRIES = 1 << 20,
 	NS_PER_S = 1000000000,
@@ -293,6 +294,8 @@ static void set_process_state(const struct restorer_args *a)
 		SYS5(prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	if (a->thp_disable)
 		SYS5(prctl, PR_SET_THP_DISABLE, 1, a->thp_disable & ~1u, 0, 0);
+	if (a->memory_merge) /* needs CAP_SYS_RESOURCE; the builder has warned */
+		SYS5(prctl, PRCTL_SET_MEMORY_MERGE, 1, 0, 0, 0);
 }
 
 /* main() had called pthread_exit(): a zombie as long as others live. */

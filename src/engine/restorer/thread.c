@@ -19,6 +19,8 @@ enum {
 	IOPRIO_WHO_PROCESS_ID = 1,
 	NR_CAPS = 64,
 	WAKE_ALL = 0x7fffffff,
+	PRCTL_SET_MDWE = 65, /* Linux 6.3 */
+	CLONE_FS_FLAG = 0x200,
 };
 
 static const struct restorer_args *args_of(const struct restorer_thread *t)
@@ -77,6 +79,34 @@ static void set_prctls(const struct restorer_thread *t)
 	if (t->io_flusher)
 		must(t, RESTORER_STEP_PRCTL, SYS5(prctl, PR_SET_IO_FLUSHER, 1, 0, 0, 0),
 		     PR_SET_IO_FLUSHER);
+}
+
+/* Before ids change: whoever could go there then may not be allowed to now. */
+static void set_place(const struct restorer_thread *t)
+{
+	if (!t->cwd)
+		return;
+	must(t, RESTORER_STEP_PLACE, SYS1(unshare, CLONE_FS_FLAG), 0);
+	if (t->root)
+		must(t, RESTORER_STEP_PLACE, SYS1(chroot, t->root), 1);
+	must(t, RESTORER_STEP_PLACE, SYS1(chdir, t->cwd), 2);
+	SYS1(umask, t->umask);
+}
+
+/* What differs from what the restarter has, as far as this machine lets it be set. */
+static void set_speculation(const struct restorer_thread *t)
+{
+	const uint32_t states = PR_SPEC_ENABLE | PR_SPEC_DISABLE | PR_SPEC_FORCE_DISABLE |
+				PR_SPEC_DISABLE_NOEXEC;
+
+	for (int i = 0; i < RESTORER_NR_SPECULATION; i++) {
+		uint32_t wanted = t->speculation[i];
+		long now = SYS5(prctl, PR_GET_SPECULATION_CTRL, i, 0, 0, 0);
+
+		if (wanted & PR_SPEC_PRCTL && now >= 0 && (uint32_t)now & PR_SPEC_PRCTL &&
+		    (uint32_t)now != wanted)
+			SYS5(prctl, PR_SET_SPECULATION_CTRL, i, wanted & states, 0, 0);
+	}
 }
 
 static void set_ids(const struct restorer_thread *t)
@@ -176,6 +206,8 @@ void restorer_thread_set(struct restorer_thread *t)
 	set_prctls(t);
 	set_user_areas(t);
 	set_scheduling(t);
+	set_place(t);
+	set_speculation(t);
 	confine(t);
 	if (t->creds.mode == RESTORER_CREDS_ALL)
 		set_ids(t);
@@ -183,6 +215,11 @@ void restorer_thread_set(struct restorer_thread *t)
 		set_caps(t);
 	if (t->creds.no_new_privs)
 		must(t, RESTORER_STEP_CAPS, SYS5(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 4);
+}
+
+static const struct restorer_thread *args_first(const struct restorer_args *a)
+{
+	return (const struct restorer_thread *)a->threads;
 }
 
 /* Threads besides the first, a leader that ends among them. */
@@ -200,6 +237,10 @@ static void set_dumpable(struct restorer_args *a)
 	while ((seen = __atomic_load_n(&a->nr_set, __ATOMIC_SEQ_CST)) < nr_others(a))
 		SYS4(futex, &a->nr_set, FUTEX_WAIT, seen, 0);
 	SYS5(prctl, PR_SET_DUMPABLE, a->dumpable == 1, 0, 0, 0);
+	/* nothing more is mapped or protected from here on */
+	if (a->mdwe)
+		must(args_first(a), RESTORER_STEP_PRCTL,
+		     SYS5(prctl, PRCTL_SET_MDWE, a->mdwe, 0, 0, 0), PRCTL_SET_MDWE);
 }
 
 void restorer_note_set(struct restorer_args *a)
