@@ -10,6 +10,24 @@ test_is_root || test_skip_all "only root can read and suspend seccomp filters"
 matrix seccomp nnp
 matrix seccomp root
 
+# The filters are in force again at that instant; one refuses munmap(2), so that our memory stays.
+killed_at() {
+	subject_start "${@:2}" || return 1
+	STASIS_FAULT=kill:$1 chkpnt -r -f "$SUBJECT_DIR/img" "$SUBJECT_PID" </dev/null 2>err 3>&-
+	[ $? = 137 ] && subject_verify
+}
+
+if subject_start seccomp nnp &&
+	! STASIS_FAULT=fail:dump.planned chkpnt -f probe "$SUBJECT_PID" 2>/dev/null; then
+	test_kill_all 2>/dev/null
+	for point in dump.before-inject dump.injected dump.task-written; do
+		test_expect_success "a checkpoint killed at $point leaves a confined program running" \
+			"killed_at $point seccomp nnp"
+		test_kill_all 2>/dev/null
+	done
+fi
+test_kill_all 2>/dev/null
+
 test_expect_success 'strict mode is refused, and names the way out' '
 	subject_start seccomp strict &&
 	! chkpnt -r -f "$SUBJECT_DIR/img" "$SUBJECT_PID" </dev/null 2>err &&
