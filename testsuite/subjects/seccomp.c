@@ -5,6 +5,7 @@
  *
  *   seccomp nnp      installed after PR_SET_NO_NEW_PRIVS
  *   seccomp root     installed by privilege, given up afterwards
+ *   seccomp shared   the same filters in all threads, which is how most programs have them
  *   seccomp strict   a child in strict mode
  */
 #include "subject.h"
@@ -181,6 +182,38 @@ static void ask(int to, int from, unsigned char byte)
 	CHECK(answer == byte + 1);
 }
 
+static void *confined_alike(void *arg)
+{
+	(void)pthread_barrier_wait(&built);
+	while (!__atomic_load_n(&has_extra_go, __ATOMIC_SEQ_CST))
+		subject_nap_ms(1);
+	check(*(const long *)arg);
+	(void)pthread_barrier_wait(&built);
+	for (;;)
+		(void)pause();
+	return NULL;
+}
+
+static void shared(void)
+{
+	long wanted = own_filters() + 2;
+	pthread_t thread;
+
+	CHECK(pthread_barrier_init(&built, NULL, 4) == 0);
+	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	INSTALL(by_first, REFUSED, 0);
+	INSTALL(by_second, REFUSED_BY_SECOND, 0);
+	for (int i = 0; i < 3; i++)
+		CHECK(pthread_create(&thread, NULL, confined_alike, &wanted) == 0);
+	(void)pthread_barrier_wait(&built);
+	subject_ready();
+	subject_wait_go();
+	check(wanted);
+	__atomic_store_n(&has_extra_go, true, __ATOMIC_SEQ_CST);
+	(void)pthread_barrier_wait(&built);
+	subject_ok();
+}
+
 static void strict(void)
 {
 	char path[64];
@@ -211,5 +244,7 @@ int main(int argc, char **argv)
 	CHECK(argc == 2);
 	if (!strcmp(argv[1], "strict"))
 		strict();
+	if (!strcmp(argv[1], "shared"))
+		shared();
 	filters(!strcmp(argv[1], "root"));
 }

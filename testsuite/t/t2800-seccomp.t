@@ -9,6 +9,7 @@ test_is_root || test_skip_all "only root can read and suspend seccomp filters"
 
 matrix seccomp nnp
 matrix seccomp root
+matrix seccomp shared
 
 # The filters are in force again at that instant; one refuses munmap(2), so that our memory stays.
 killed_at() {

@@ -308,6 +308,26 @@ static void fill_programs(struct zone *z, const Stasis__Process *p, struct resto
 	a->filters = (uint64_t)list;
 }
 
+/* As they are when a process confines itself before it makes threads. A leader that ends must not be
+ * reached: it is not traced. */
+static bool have_same_filters(const struct restore *r, const struct restore_proc *p)
+{
+	const Stasis__Thread *first = p->threads[0];
+
+	if (!seccomp_is_wanted(r, first) || !first->n_seccomp || p->nr_threads < 2 ||
+	    p->process->leader)
+		return false;
+	for (size_t k = 1; k < p->nr_threads; k++) {
+		const Stasis__Thread *th = p->threads[k];
+
+		if (th->n_seccomp != first->n_seccomp ||
+		    th->creds->no_new_privs != first->creds->no_new_privs ||
+		    memcmp(th->seccomp, first->seccomp, first->n_seccomp * sizeof(uint32_t)) != 0)
+			return false;
+	}
+	return true;
+}
+
 static int fill_thread(struct restore *r, struct zone *z, struct restore_proc *p, size_t k,
 		       uint64_t args, struct stasis_error *err)
 {
@@ -566,6 +586,7 @@ int args_build(struct restore *r, struct restore_proc *p, const struct args_fds 
 	if (fill_leader(r, &z, p, a, err) < 0)
 		return -1;
 	fill_programs(&z, p->process, a);
+	a->syncs_filters = have_same_filters(r, p);
 	fill_timers(&z, p->process, a);
 	fill_rlimits(r, &z, p->process, a);
 	fill_mm(&z, p->mm, fds, a);

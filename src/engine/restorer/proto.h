@@ -176,7 +176,10 @@ struct restorer_args {
 	uint32_t dumpable, child_subreaper;
 	uint32_t thp_disable; /* as PR_GET_THP_DISABLE gives it: 1 and the flags */
 	uint32_t lock_future; /* MCL_* */
-	uint32_t mdwe, memory_merge, reserved;
+	uint32_t mdwe, memory_merge;
+	/* all threads have the same filters: the first installs them for all, which keeps them shared;
+	 * has_filters is a futex that tells the others */
+	uint32_t syncs_filters, has_filters, reserved;
 	struct restorer_sigaction sigactions[RESTORER_NSIG];
 	struct restorer_itimer itimers[3];
 };

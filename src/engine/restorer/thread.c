@@ -171,14 +171,36 @@ static void sleep_in_timed_call(struct restorer_thread *t)
 	__atomic_store_n(&t->is_timed_done, 1, __ATOMIC_SEQ_CST);
 }
 
+static const struct restorer_thread *args_first(const struct restorer_args *a)
+{
+	return (const struct restorer_thread *)a->threads;
+}
+
+static void install_filters(const struct restorer_thread *t, const struct restorer_args *a)
+{
+	const struct restorer_filter *filters = (const struct restorer_filter *)a->filters;
+	const uint32_t *list = (const uint32_t *)t->filters;
+	const uint64_t sync = a->syncs_filters ? SECCOMP_FILTER_FLAG_TSYNC : 0;
+
+	for (uint64_t i = 0; i < t->nr_filters; i++) {
+		const struct restorer_filter *f = &filters[list[i]];
+		struct sock_fprog prog = {
+			.len = (unsigned short)f->nr_insns,
+			.filter = (struct sock_filter *)f->insns,
+		};
+		long r = SYS3(seccomp, SECCOMP_SET_MODE_FILTER, f->flags | sync, &prog);
+
+		/* a positive result is the id of a thread that cannot follow */
+		must(t, RESTORER_STEP_SECCOMP, r > 0 ? -EBUSY_NR : r, i + 1);
+	}
+}
+
 /* With the filters in force but suspended by the builder's trace; their installation needs privileges
  * that the ids may lack, so it comes before those. */
 static void confine(const struct restorer_thread *t)
 {
-	const struct restorer_args *a = args_of(t);
+	struct restorer_args *a = (struct restorer_args *)t->args;
 	struct restorer_control *c = (struct restorer_control *)a->control;
-	const struct restorer_filter *filters = (const struct restorer_filter *)a->filters;
-	const uint32_t *list = (const uint32_t *)t->filters;
 
 	if (!t->seccomp_mode)
 		return;
@@ -189,15 +211,15 @@ static void confine(const struct restorer_thread *t)
 	if (t->seccomp_mode == SECCOMP_MODE_STRICT)
 		must(t, RESTORER_STEP_SECCOMP,
 		     SYS5(prctl, PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0), 0);
-	for (uint64_t i = 0; i < t->nr_filters; i++) {
-		const struct restorer_filter *f = &filters[list[i]];
-		struct sock_fprog prog = {
-			.len = (unsigned short)f->nr_insns,
-			.filter = (struct sock_filter *)f->insns,
-		};
-
-		must(t, RESTORER_STEP_SECCOMP,
-		     SYS3(seccomp, SECCOMP_SET_MODE_FILTER, f->flags, &prog), i + 1);
+	if (a->syncs_filters && t != args_first(a)) {
+		while (!__atomic_load_n(&a->has_filters, __ATOMIC_SEQ_CST))
+			SYS4(futex, &a->has_filters, FUTEX_WAIT, 0, 0);
+		return;
+	}
+	install_filters(t, a);
+	if (a->syncs_filters) {
+		__atomic_store_n(&a->has_filters, 1, __ATOMIC_SEQ_CST);
+		SYS3(futex, &a->has_filters, FUTEX_WAKE, WAKE_ALL);
 	}
 }
 
@@ -215,11 +237,6 @@ void restorer_thread_set(struct restorer_thread *t)
 		set_caps(t);
 	if (t->creds.no_new_privs)
 		must(t, RESTORER_STEP_CAPS, SYS5(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 4);
-}
-
-static const struct restorer_thread *args_first(const struct restorer_args *a)
-{
-	return (const struct restorer_thread *)a->threads;
 }
 
 /* Threads besides the first, a leader that ends among them. */
