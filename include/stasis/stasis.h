@@ -65,6 +65,7 @@ struct stasis_proc_info {
 	pid_t pid, ppid, pgrp, sid;
 	char name[17]; /* command name */
 	bool is_zombie;
+	uint64_t user_ns, system_ns; /* processor time used, since the last restart if there was one */
 	size_t nr_fds;
 	struct stasis_fd_info *fds;
 	size_t nr_obstacles; /* other than descriptors: mappings, task state */

@@ -77,6 +77,8 @@ static json_t *json_process(const struct stasis_proc_info *p)
 	json_object_set_new(o, "pgrp", json_integer(p->pgrp));
 	json_object_set_new(o, "sid", json_integer(p->sid));
 	json_object_set_new(o, "zombie", json_boolean(p->is_zombie));
+	json_object_set_new(o, "user_seconds", json_real((double)p->user_ns / 1e9));
+	json_object_set_new(o, "system_seconds", json_real((double)p->system_ns / 1e9));
 	json_object_set_new(o, "obstacles", obstacles);
 	json_object_set_new(o, "fds", fds);
 	return o;

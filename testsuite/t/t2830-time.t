@@ -32,7 +32,17 @@ clocks_are_kept_again() {
 		subject_verify
 }
 
+used_seconds_are_shown() {
+	subject_start task-extras && matrix_chkpnt img && stasis show --json "$SUBJECT_DIR/img" >shown &&
+		python3 -c 'import json, sys
+root = json.load(open("shown"))["processes"][0]
+sys.exit(not 1 <= root["user_seconds"] + root["system_seconds"] < 60)'
+}
+
 matrix clocks
+[ -n "$(test_missing_programs python3)" ] ||
+	test_expect_success 'stasis show tells the processor time used' used_seconds_are_shown
+test_kill_all 2>/dev/null
 test_expect_success '--keep-monotonic: clocks go on from the checkpoint' clocks_are_kept
 test_kill_all 2>/dev/null
 test_expect_success 'three generations in time namespaces' clocks_are_kept_again

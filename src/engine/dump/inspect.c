@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int describe_obstacles(const struct dump_plan *p, struct task *t,
 			      struct stasis_proc_info *ret)
@@ -27,6 +28,17 @@ static int describe_obstacles(const struct dump_plan *p, struct task *t,
 	return 0;
 }
 
+static void describe_usage(const struct task *t, struct stasis_proc_info *ret)
+{
+	const uint64_t tick_ns = 1000000000u / (uint64_t)sysconf(_SC_CLK_TCK);
+	struct proc_stat st;
+
+	if (proc_read_stat(task_leaderfd(t), "stat", &st, NULL) < 0)
+		return; /* killed meanwhile */
+	ret->user_ns = st.utime_ticks * tick_ns;
+	ret->system_ns = st.stime_ticks * tick_ns;
+}
+
 static int describe_task(const struct dump_plan *p, struct task *t, struct stasis_proc_info *ret,
 			 struct stasis_error *err)
 {
@@ -38,6 +50,7 @@ static int describe_task(const struct dump_plan *p, struct task *t, struct stasi
 	(void)snprintf(ret->name, sizeof(ret->name), "%s", t->comm);
 	if (ret->is_zombie)
 		return 0;
+	describe_usage(t, ret);
 	if (describe_obstacles(p, t, ret) < 0)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory to describe %d", t->pid);
 	return fd_save_describe(p->fds, t, ret, err);

@@ -14,6 +14,8 @@ static int describe_proc(const struct restore_proc *p, struct stasis_proc_info *
 	ret->pgrp = (pid_t)p->process->pgid;
 	ret->sid = (pid_t)p->process->sid;
 	ret->is_zombie = !p->mm;
+	ret->user_ns = p->process->utime_ns;
+	ret->system_ns = p->process->stime_ns;
 	(void)snprintf(ret->name, sizeof(ret->name), "%s", p->process->comm);
 	return p->mm ? fd_describe_image(p->image, ret, err) : 0;
 }
