@@ -19,15 +19,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/fanotify.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 static int make_tcp(void)
@@ -70,25 +67,6 @@ static int make_alg(void)
 	return socket(AF_ALG, SOCK_SEQPACKET, 0);
 }
 
-static int make_epoll(void)
-{
-	return epoll_create1(0);
-}
-
-static int make_timerfd(void)
-{
-	return timerfd_create(CLOCK_MONOTONIC, 0);
-}
-
-static int make_signalfd(void)
-{
-	sigset_t set;
-
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGUSR1);
-	return signalfd(-1, &set, 0);
-}
-
 static int make_inotify(void)
 {
 	return inotify_init1(0);
@@ -97,11 +75,6 @@ static int make_inotify(void)
 static int make_fanotify(void)
 {
 	return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY);
-}
-
-static int make_pidfd(void)
-{
-	return (int)syscall(SYS_pidfd_open, getpid(), 0);
 }
 
 static int make_userfaultfd(void)
@@ -292,12 +265,8 @@ static const struct {
 	{"packet socket", make_packet},
 	{"vsock socket", make_vsock},
 	{"kernel crypto socket", make_alg},
-	{"epoll instance", make_epoll},
-	{"timerfd", make_timerfd},
-	{"signalfd", make_signalfd},
 	{"inotify instance", make_inotify},
 	{"fanotify group", make_fanotify},
-	{"pidfd", make_pidfd},
 	{"userfaultfd", make_userfaultfd},
 	{"io_uring", make_io_uring},
 	{"perf event", make_perf},

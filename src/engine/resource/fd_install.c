@@ -94,18 +94,25 @@ int fd_load_attach(struct fd_load *c, pid_t pid, struct stasis_error *err)
 	return 0;
 }
 
-int fd_load_finish(struct fd_load *c, struct stasis_error *err)
+static int finish_all(struct fd_load *c, bool last, struct stasis_error *err)
 {
 	for (size_t i = 0; i < c->nr_descs; i++) {
 		struct load_desc *l = c->current = &c->descs[i];
 
-		if (!load_is_kept(l))
+		if (!load_is_kept(l) || l->kind->is_finished_last != last)
 			continue;
 		if (l->d->owner_pid)
 			set_owner(c, l);
 		if (l->kind->finish && l->kind->finish(c->s, c, l->d, err) < 0)
 			return load_fail_at(l, err);
 	}
+	return 0;
+}
+
+int fd_load_finish(struct fd_load *c, struct stasis_error *err)
+{
+	if (finish_all(c, false, err) < 0 || finish_all(c, true, err) < 0)
+		return -1;
 	if (c->window_differs)
 		tell_window(c);
 	copy_back_keep(c);

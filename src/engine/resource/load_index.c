@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-enum { FD_LIMIT = 1 << 20 }; /* default of fs.nr_open, above which no descriptor can be */
-
 #define NO_MEMORY(err) stasis_fail(err, STASIS_E_NOMEM, "no memory for descriptors")
 
 static int compare_u64(uint64_t a, uint64_t b)

@@ -71,6 +71,7 @@ struct resource_kind {
 	 * stands still. Failure still ends the restart, without a trace. */
 	int (*finish)(struct session *s, struct fd_load *c, const Stasis__Description *d,
 		      struct stasis_error *err);
+	bool is_finished_last; /* after all kinds without it */
 };
 
 extern const struct resource_kind *const resource_kinds[]; /* NULL at the end */

@@ -172,9 +172,12 @@ const char *lock_obstacle(const char *fdinfo, const char *path, char *buf, size_
 const struct resource_kind *kind_of_tag(Stasis__Description__KindCase tag);
 
 extern const struct resource_kind kind_regular, kind_directory, kind_pipe, kind_fifo, kind_chardev,
-	kind_tty, kind_eventfd, kind_memfd, kind_unix, kind_unsupported;
+	kind_tty, kind_eventfd, kind_memfd, kind_unix, kind_timerfd, kind_signalfd,
+	kind_epoll, kind_pidfd, kind_unsupported;
 
 /* ---- restore ---- */
+
+enum { FD_LIMIT = 1 << 20 }; /* default of fs.nr_open, above which no descriptor can be */
 
 struct load_proc;
 
@@ -189,6 +192,7 @@ struct load_desc {
 	bool is_used;	  /* and is not ignored */
 	bool is_null;	  /* forced: /dev/null takes its place */
 	int fd;		  /* in the master, -1 before */
+	int attached_fd;  /* 1 + the number that attach() gave it in this process, 0 before */
 };
 
 struct load_fd {

@@ -16,13 +16,8 @@
 static const struct {
 	const char *prefix, *what;
 } by_link[] = {
-	{"anon_inode:[eventpoll]",         "epoll instance"},
-	{"anon_inode:[timerfd]",           "timerfd"},
-	{"anon_inode:[signalfd]",          "signalfd"},
 	{"anon_inode:inotify",             "inotify instance"},
 	{"anon_inode:[fanotify]",          "fanotify group"},
-	{"anon_inode:[pidfd]",             "pidfd (process file descriptor)"},
-	{"pidfd:",                         "pidfd (process file descriptor)"},
 	{"anon_inode:[userfaultfd]",       "userfaultfd"},
 	{"anon_inode:[io_uring]",          "io_uring"},
 	{"anon_inode:[perf_event]",        "perf event"},
@@ -79,7 +74,6 @@ static const struct {
 /* clang-format on */
 
 #define FS_MAGIC_MQUEUE 0x19800202u /* ipc/mqueue.c */
-#define FS_MAGIC_PIDFS	0x50494446u /* fs/pidfs.c */
 #define FS_MAGIC_SECRET 0x5345434du /* mm/secretmem.c */
 
 static bool unsupported_match(const struct fd_probe *p)
@@ -127,8 +121,6 @@ static const char *file_system_name(uint32_t magic)
 	switch (magic) {
 	case FS_MAGIC_MQUEUE:
 		return "POSIX message queue";
-	case FS_MAGIC_PIDFS:
-		return "pidfd (process file descriptor)";
 	case FS_MAGIC_SECRET:
 		return "secret memory (memfd_secret)";
 	case NSFS_MAGIC:
