@@ -87,10 +87,18 @@ enum stasis_dump_flags {
 	STASIS_DUMP_COPY_FILES = 1u << 3, /* -C: copy every open regular file beside the image */
 };
 
+/* What may end outside of the tree. */
+enum stasis_external {
+	/* Unix sockets: a client connects by name again at the restart, an accepted connection finds its
+	 * client gone */
+	STASIS_EXTERNAL_UNIX = 1u << 0,
+};
+
 /* Zero it, then set what is needed. Strings and arrays stay the caller's. */
 struct stasis_dump_opts {
 	pid_t root;
 	unsigned flags; /* enum stasis_dump_flags */
+	unsigned external; /* enum stasis_external */
 	int dirfd;	/* folder of the image files, or AT_FDCWD */
 	const char *name; /* file name of the root's image (no slash), or NULL: guide's default */
 	int signal_root;  /* -k: sent to the root after commit, 0 for none */

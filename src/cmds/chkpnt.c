@@ -32,6 +32,7 @@ static void fill_dump_opts(struct chkpnt_opts *o, const struct chkpnt_place *pla
 	*ret = (struct stasis_dump_opts){
 		.root = o->pid,
 		.flags = dump_flags(o),
+		.external = o->external,
 		.dirfd = place->dirfd,
 		.name = place->name,
 		.signal_root = o->is_check_only ? 0 : o->signal_root,

@@ -30,6 +30,7 @@ static const char help[] =
 	"  -i, --interactive       choose processes and file descriptors in a dialogue\n"
 	"  -L, --log=LOGFILE       interactive mode; record the choices in LOGFILE\n"
 	"  -I, --input-log=LOGFILE use the choices recorded in LOGFILE\n"
+	"      --external=LIST     what may end outside of the processes that are saved: unix\n"
 	"  -P, --pidfd=FD          the process is the one of the pidfd FD, instead of PID\n"
 	"  -q, --quiet             no warnings\n"
 	"  -v, --verbose           show what is saved\n"
@@ -43,6 +44,7 @@ static const char help[] =
 enum {
 	OPT_HELP = 256,
 	OPT_VERSION,
+	OPT_EXTERNAL,
 };
 
 static const struct option long_options[] = {
@@ -61,6 +63,7 @@ static const struct option long_options[] = {
 	{"quiet", no_argument, NULL, 'q'},
 	{"verbose", no_argument, NULL, 'v'},
 	{"debug", no_argument, NULL, 'X'},
+	{"external", required_argument, NULL, OPT_EXTERNAL},
 	{"help", no_argument, NULL, OPT_HELP},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{0},
@@ -70,7 +73,7 @@ static const struct option long_options[] = {
 struct raw {
 	bool has_scope_all, has_scope_one; /* -r or -j, -p */
 	bool has_i;
-	const char *signal_root, *signal_all, *pidfd;
+	const char *signal_root, *signal_all, *pidfd, *external;
 };
 
 /* Options without argument; false when the letter is none of them. */
@@ -124,6 +127,9 @@ static bool take_value(int letter, struct chkpnt_opts *o, struct raw *raw)
 		return true;
 	case 'P':
 		raw->pidfd = optarg;
+		return true;
+	case OPT_EXTERNAL:
+		raw->external = optarg;
 		return true;
 	default:
 		return false;
@@ -192,6 +198,30 @@ static int take_target(int nr_args, char **args, const struct raw *raw, pid_t *r
 	return cmd_parse_pid(args[0], ret, err);
 }
 
+/* A list of kinds, separated by commas. */
+static int parse_external(const char *list, unsigned *ret, struct stasis_error *err)
+{
+	static const struct {
+		const char *name;
+		unsigned flag;
+	} known[] = {{"unix", STASIS_EXTERNAL_UNIX}};
+	unsigned found = 0;
+
+	for (const char *p = list; p; p = strchr(p, ','), p = p ? p + 1 : NULL) {
+		size_t len = strcspn(p, ","), i = 0, nr = sizeof(known) / sizeof(known[0]);
+
+		while (i < nr && (strlen(known[i].name) != len || memcmp(known[i].name, p, len) != 0))
+			i++;
+		if (i == nr)
+			return stasis_fail(err, STASIS_E_USAGE,
+					   "invalid kind '%.*s' for --external: it can be unix",
+					   (int)len, p);
+		found |= known[i].flag;
+	}
+	*ret = found;
+	return 0;
+}
+
 static int opts_check(struct chkpnt_opts *o, const struct raw *raw, int nr_args, char **args,
 		      struct stasis_error *err)
 {
@@ -200,6 +230,8 @@ static int opts_check(struct chkpnt_opts *o, const struct raw *raw, int nr_args,
 	if (raw->signal_root && cmd_parse_signal(raw->signal_root, &o->signal_root, err) < 0)
 		return -1;
 	if (raw->signal_all && cmd_parse_signal(raw->signal_all, &o->signal_all, err) < 0)
+		return -1;
+	if (raw->external && parse_external(raw->external, &o->external, err) < 0)
 		return -1;
 	return take_target(nr_args, args, raw, &o->pid, err);
 }

@@ -14,6 +14,7 @@ struct chkpnt_opts {
 	bool is_interactive;   /* -i, -L */
 	bool is_check_only;    /* -n */
 	bool is_recursive;     /* -r, -j */
+	unsigned external;     /* --external: enum stasis_external */
 	const char *dir;       /* -d */
 	const char *file;      /* -f */
 	const char *read_log;  /* -I */

@@ -29,6 +29,7 @@ struct session {
 	struct log_sink log;
 	struct caps caps;
 	bool is_forced; /* -F */
+	unsigned external; /* enum stasis_external: what may end outside of the tree */
 	/* Restart of a tree with namespaces of its own: be where the process with that pid finds its
 	 * files and its network; 0: where we were. NULL: they are ours. */
 	int (*enter)(void *arg, pid_t pid, struct stasis_error *err);

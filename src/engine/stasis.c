@@ -42,6 +42,7 @@ int stasis_dump(const struct stasis_dump_opts *opts, struct stasis_dump_result *
 	    session_init(&s, opts->log, opts->log_arg, opts->log_level, err) < 0)
 		return -1;
 	s.is_forced = opts->flags & STASIS_DUMP_FORCE;
+	s.external = opts->external;
 	return dump_run(&s, opts, ret ? ret : &unused, err);
 }
 

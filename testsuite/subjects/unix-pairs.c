@@ -95,7 +95,13 @@ static void build_messages(int *fds, int type)
 
 static void check_messages(const int *fds)
 {
+	int offset;
+	socklen_t len = sizeof(offset);
+
 	for (int side = 0; side < 2; side++) {
+		/* what a look at the queue takes must be gone */
+		CHECK(getsockopt(fds[side], SOL_SOCKET, SO_PEEK_OFF, &offset, &len) == 0);
+		CHECK(offset == -1);
 		CHECK(expect(fds[side], 9, "") == -1 && expect(fds[side], 9, "one") == -1);
 		CHECK(expect(fds[side], 9, "") == -1 && expect(fds[side], 9, "") == -1);
 		CHECK(recv(fds[side], in, sizeof(in), 0) == 70000 && !memcmp(in, buf, 70000));

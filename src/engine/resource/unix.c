@@ -129,17 +129,51 @@ static struct fd_desc *find_listener(struct fd_save *c, uint32_t ino)
 	return NULL;
 }
 
-static int settle_outside(Stasis__UnixSocket *r, struct stasis_error *err)
+/* Where the system's log listens: whoever writes there finds it at the restart as well, and syslog(3)
+ * bears that it is away for a time. */
+static bool is_log(const Stasis__UnixSocket *r)
 {
-	char name[UNIX_NAME_MAX + 8], own[UNIX_NAME_MAX + 8];
+	static const char *const names[] = {"/dev/log", "/run/systemd/journal/dev-log",
+					    "/run/systemd/journal/socket",
+					    "/run/systemd/journal/syslog"};
+	char text[UNIX_NAME_MAX + 8];
 
+	(void)unix_name_text(&r->peer_name, text, sizeof(text));
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (r->type == SOCK_DGRAM && !strcmp(text, names[i]))
+			return true;
+	return false;
+}
+
+/* A client knows its server by name. Who has a name and was not asked for it was accepted. */
+static bool is_client(const Stasis__UnixSocket *r)
+{
+	return r->peer_name.len && (r->type == SOCK_DGRAM || !r->name.len);
+}
+
+static int settle_outside(struct session *s, const struct fd_desc *d, Stasis__UnixSocket *r,
+			  struct stasis_error *err)
+{
+	char name[UNIX_NAME_MAX + 8], who[64];
+	bool is_allowed = s->external & STASIS_EXTERNAL_UNIX;
+
+	if (is_log(r) || (is_allowed && is_client(r))) {
+		r->peer_state = STASIS__UNIX_PEER__UNIX_PEER_BY_NAME;
+		r->cred_pid = (uint32_t)d->first->task->vpid;
+		r->cred_uid = d->st.st_uid;
+		r->cred_gid = d->st.st_gid;
+		return 0;
+	}
 	r->peer_state = STASIS__UNIX_PEER__UNIX_PEER_OUTSIDE;
-	(void)unix_name_text(&r->peer_name, name, sizeof(name));
-	(void)unix_name_text(&r->name, own, sizeof(own));
+	if (is_allowed && r->name.len)
+		return 0;
+	unix_info_holder(d->unix_socket->info->peer, who, sizeof(who));
 	return stasis_fail(err, STASIS_E_UNSUPPORTED,
-			   "Unix socket %.60s is connected with %.60s outside of selected processes; "
-			   "checkpoint both ends (-r and their common parent), or -F",
-			   own, name);
+			   "Unix socket connected with %.50s of %s, outside of selected processes; "
+			   "checkpoint both (-r and their common parent)%s, or -F",
+			   unix_name_text(r->name.len && !r->peer_name.len ? &r->name : &r->peer_name,
+					  name, sizeof(name)),
+			   who, r->name.len || r->peer_name.len ? ", --external=unix" : "");
 }
 
 /* Who connected and was not yet accepted may have sent something, but to a socket that no process has:
@@ -222,7 +256,7 @@ static int settle_peer(struct fd_save *c, struct fd_desc *d, Stasis__UnixSocket 
 		return settle_pending(d, r, listener, err);
 	/* a peer without inode was closed, which shuts a connection down, or waits to be accepted */
 	if (info->peer || (!is_datagram && info->shutdown != (UNIX_MAY_READ | UNIX_MAY_WRITE)))
-		return settle_outside(r, err);
+		return settle_outside(c->s, d, r, err);
 	r->peer_state = STASIS__UNIX_PEER__UNIX_PEER_GONE;
 	return 0;
 }

@@ -41,6 +41,9 @@ struct unix_info *unix_info_get(struct fd_save *c, uint64_t ino, struct stasis_e
  * accepted. */
 bool unix_info_has_orphan_data(const struct fd_save *c, const struct unix_info *listener);
 
+/* Processes that have it, as "NAME(PID)", for a message: found in /proc. */
+void unix_info_holder(uint32_t ino, char *buf, size_t len);
+
 /* What a dump keeps of one socket beside its record. */
 struct unix_saved {
 	struct unix_info *info;
@@ -99,6 +102,8 @@ int unix_end_fd(const struct unix_end *e);
 int unix_check(struct fd_load *c, const Stasis__Description *d, struct stasis_error *err);
 
 /* unix_bind.c */
+/* Whether somebody is bound to the socket file; asks without being noticed. */
+bool unix_is_alive(const char *path);
 int unix_name_check(struct unix_load *u, const Stasis__UnixSocket *r, struct stasis_error *err);
 int unix_bind(struct fd_load *c, struct unix_end *e, struct stasis_error *err);
 /* Give fd a name that leads nowhere; a path needs a folder, which lives until unix_folder_remove().

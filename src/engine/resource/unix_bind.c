@@ -37,7 +37,7 @@ static bool owns_abstract(const Stasis__UnixSocket *r)
  * Is some process bound to it? A datagram socket asks without being noticed: connecting it to a stream
  * is EPROTOTYPE, to a datagram socket of somebody changes nothing there.
  */
-static bool is_alive(const char *path, struct stasis_error *err)
+bool unix_is_alive(const char *path)
 {
 	scoped_fd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -45,19 +45,15 @@ static bool is_alive(const char *path, struct stasis_error *err)
 	scoped_free char *copy = strdup(path), *copy2 = strdup(path);
 	char near[UNIX_NAME_MAX];
 
-	if (!copy || !copy2)
+	if (!copy || !copy2 || fd < 0)
 		return false;
 	/* a long path fits only from its folder */
 	folder = open(dirname(copy), O_PATH | O_DIRECTORY | O_CLOEXEC);
 	(void)snprintf(near, sizeof(near), "/proc/self/fd/%d/%.70s", folder, basename(copy2));
 	memcpy(a.sun_path, strlen(path) < sizeof(a.sun_path) ? path : near,
 	       strlen(strlen(path) < sizeof(a.sun_path) ? path : near) + 1);
-	if (connect(fd, (const struct sockaddr *)&a, sizeof(a)) < 0 &&
-	    (errno == ECONNREFUSED || errno == ENOENT))
-		return false;
-	(void)stasis_fail(err, STASIS_E_BUSY,
-			  "'%.150s' is in use by another process; end it, or move its socket", path);
-	return true;
+	return connect(fd, (const struct sockaddr *)&a, sizeof(a)) == 0 ||
+	       (errno != ECONNREFUSED && errno != ENOENT && errno != ENOTDIR);
 }
 
 static int check_folder(const char *path, struct stasis_error *err)
@@ -83,7 +79,11 @@ static int check_file(const Stasis__UnixSocket *r, struct stasis_error *err)
 	if (!S_ISSOCK(st.st_mode))
 		return stasis_fail(err, STASIS_E_BUSY,
 				   "'%.150s' was a socket and is another file now; move it away", path);
-	return is_alive(path, err) ? -1 : check_folder(path, err);
+	if (unix_is_alive(path))
+		return stasis_fail(err, STASIS_E_BUSY,
+				   "'%.150s' is in use by another process; end it, or move its socket",
+				   path);
+	return check_folder(path, err);
 }
 
 static int check_abstract(const Stasis__UnixSocket *r, struct stasis_error *err)

@@ -145,12 +145,35 @@ static int check_pending(struct fd_load *c, const Stasis__Description *d, struct
 	return 0;
 }
 
+/* Only a name in the file system can be asked without being noticed. A datagram socket bears that nobody
+ * is there. */
+static int check_server(struct fd_load *c, const Stasis__UnixSocket *r, struct stasis_error *err)
+{
+	char name[UNIX_NAME_MAX + 8];
+
+	if (!r->peer_name.len)
+		return stasis_fail(err, STASIS_E_CORRUPT, "server of a Unix socket has no name");
+	(void)unix_name_text(&r->peer_name, name, sizeof(name));
+	if (name[0] != '/' || unix_is_alive(name))
+		return 0;
+	if (c->s->is_forced || r->type == SOCK_DGRAM) {
+		s_warn(c->s, "nobody listens at '%s', with which a Unix socket was connected", name);
+		return 0;
+	}
+	return stasis_fail(err, STASIS_E_UNSUPPORTED,
+			   "nobody listens at '%s', with which a Unix socket was connected; start it, or "
+			   "-F",
+			   name);
+}
+
 static int check_peer(struct fd_load *c, const Stasis__Description *d, struct stasis_error *err)
 {
 	const Stasis__UnixSocket *r = d->unix_socket;
 	struct unix_end *e = unix_load_find(c, d->id), *peer = unix_load_find(c, r->peer);
 	bool is_pending = r->peer_state == STASIS__UNIX_PEER__UNIX_PEER_PENDING;
 
+	if (r->peer_state == STASIS__UNIX_PEER__UNIX_PEER_BY_NAME)
+		return check_server(c, r, err);
 	if (r->peer_state == STASIS__UNIX_PEER__UNIX_PEER_NONE && r->is_listening)
 		return check_pending(c, d, err);
 	if (!is_pending && r->peer_state != STASIS__UNIX_PEER__UNIX_PEER_TREE)

@@ -10,6 +10,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
+#include <dirent.h>
 #include <string.h>
 
 enum {
@@ -215,6 +216,55 @@ bool unix_info_has_orphan_data(const struct fd_save *c, const struct unix_info *
 			return true;
 	}
 	return false;
+}
+
+static bool has_socket(pid_t pid, const char *link)
+{
+	char path[32];
+	struct dirent *entry;
+	scoped_dir DIR *dir = NULL;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		char target[64];
+		ssize_t n = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
+
+		if (n > 0 && (size_t)n == strlen(link) && !memcmp(target, link, (size_t)n))
+			return true;
+	}
+	return false;
+}
+
+static void read_name(pid_t pid, char *buf, size_t len)
+{
+	char path[32];
+	scoped_file FILE *f = NULL;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	f = fopen(path, "re");
+	if (!f || !fgets(buf, (int)len, f))
+		(void)snprintf(buf, len, "?");
+	buf[strcspn(buf, "\n")] = '\0';
+}
+
+void unix_info_holder(uint32_t ino, char *buf, size_t len)
+{
+	scoped_dir DIR *dir = ino ? opendir("/proc") : NULL;
+	char link[32], name[20];
+	struct dirent *entry;
+
+	(void)snprintf(buf, len, "a process");
+	(void)snprintf(link, sizeof(link), "socket:[%u]", ino);
+	while (dir && (entry = readdir(dir))) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		if (pid <= 0 || !has_socket(pid, link))
+			continue;
+		read_name(pid, name, sizeof(name));
+		(void)snprintf(buf, len, "%s(%d)", name, pid);
+		return;
+	}
 }
 
 void unix_save_done(struct fd_save *c)

@@ -210,12 +210,19 @@ static int fill_message(struct fd_load *c, struct unix_end *e, const Stasis__Uni
 	return result;
 }
 
+static bool is_by_name(const struct unix_end *e)
+{
+	return e->r->peer_state == STASIS__UNIX_PEER__UNIX_PEER_BY_NAME;
+}
+
 static int fill(struct fd_load *c, struct unix_end *e, struct stasis_error *err)
 {
 	const Stasis__Object *o = e->r->queue ? fd_load_object(c, e->r->queue) : NULL;
 	scoped_free uint8_t *bytes = o ? malloc(o->content_len) : NULL;
 	uint8_t *at = bytes;
 
+	if (is_by_name(e) && e->r->type != SOCK_DGRAM)
+		return 0; /* it begins anew */
 	if (o && !bytes)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a socket's queue");
 	if (o && fd_load_object_bytes(c, o->id, 0, bytes, o->content_len, err) < 0)
@@ -284,6 +291,18 @@ static int connect_datagrams(struct fd_load *c, struct stasis_error *err)
 	return 0;
 }
 
+/* The server is not ours: it may be away, which the program learns when it sends. */
+static void connect_outside(struct fd_load *c, const struct unix_end *e)
+{
+	char text[UNIX_NAME_MAX + 8];
+
+	if (!is_by_name(e) || e->r->type != SOCK_DGRAM ||
+	    unix_actor_connect(NULL, unix_end_fd(e), &e->r->peer_name) == 0)
+		return;
+	s_info(c->s, "connect to '%s': %s",
+	       unix_name_text(&e->r->peer_name, text, sizeof(text)), strerror(errno));
+}
+
 /* The end of a peer that was closed; with something unread it is a reset. */
 static void close_stand_in(struct unix_end *e)
 {
@@ -300,7 +319,7 @@ static void shut(const struct unix_end *e)
 {
 	if (e->r->shutdown & UNIX_MAY_WRITE)
 		(void)shutdown(unix_end_fd(e), SHUT_WR);
-	if (e->r->shutdown & UNIX_MAY_READ)
+	if (e->r->shutdown & UNIX_MAY_READ && !is_by_name(e)) /* what the server shut was its own */
 		(void)shutdown(unix_end_fd(e), SHUT_RD);
 }
 
@@ -323,7 +342,9 @@ static int fill_kept(struct fd_load *c, struct stasis_error *err)
 	struct unix_load *u = c->unix_load;
 
 	for (size_t i = 0; i < u->nr; i++)
-		if (load_is_kept(u->ends[i].desc) && fill(c, &u->ends[i], err) < 0)
+		if (load_is_kept(u->ends[i].desc) &&
+		    (session_enter(c->s, u->ends[i].desc->proc->pid, err) < 0 ||
+		     fill(c, &u->ends[i], err) < 0))
 			return -1;
 	if (connect_datagrams(c, err) < 0)
 		return -1;
@@ -335,6 +356,7 @@ static int fill_kept(struct fd_load *c, struct stasis_error *err)
 
 		if (!load_is_kept(e->desc))
 			continue;
+		connect_outside(c, e);
 		shut(e);
 		sockopt_load(c, unix_end_fd(e), e->r->options, e->r->n_options);
 	}

@@ -210,6 +210,27 @@ static int make_connected(struct fd_load *c, struct unix_end *e, struct stasis_e
 	return result;
 }
 
+/* ---- outside ---- */
+
+/* As the client it was; what is left of the old connection's bytes belongs to nobody. */
+static int make_by_name(struct fd_load *c, struct unix_end *e, struct stasis_error *err)
+{
+	struct unix_actor actor = creds_of(e->r);
+	char text[UNIX_NAME_MAX + 8];
+
+	if (make_alone(c, e, err) < 0)
+		return -1;
+	if (e->r->type == SOCK_DGRAM || /* is connected when it has its messages */
+	    unix_actor_connect(&actor, e->fd, &e->r->peer_name) == 0)
+		return 0;
+	(void)unix_name_text(&e->r->peer_name, text, sizeof(text));
+	if (!c->s->is_forced)
+		return stasis_fail_errno(err, STASIS_E_IO, "connect to '%.120s'", text);
+	s_warn(c->s, "connect to '%s': %s", text, strerror(errno));
+	scoped_close_fd(&e->fd);
+	return make_connected(c, e, err);
+}
+
 /* ---- datagrams ---- */
 
 static int make_datagram_pair(struct fd_load *c, struct unix_end *e, struct stasis_error *err)
@@ -300,6 +321,8 @@ static int make_if_alone(struct fd_load *c, struct unix_end *e, struct stasis_er
 				? !is_datagram_pair(e)
 				: e->r->peer_state == STASIS__UNIX_PEER__UNIX_PEER_NONE;
 
+	if (e->r->peer_state == STASIS__UNIX_PEER__UNIX_PEER_BY_NAME)
+		return make_by_name(c, e, err);
 	return is_alone ? make_alone(c, e, err) : 0;
 }
 
@@ -317,7 +340,9 @@ static int make_each(struct fd_load *c, make_fn make, struct stasis_error *err)
 	for (size_t i = 0; i < c->unix_load->nr; i++) {
 		struct unix_end *e = &c->unix_load->ends[i];
 
-		if (load_is_kept(e->desc) && !e->is_made && make(c, e, err) < 0)
+		if (!load_is_kept(e->desc) || e->is_made)
+			continue;
+		if (session_enter(c->s, e->desc->proc->pid, err) < 0 || make(c, e, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -337,7 +362,9 @@ int unix_make_all(struct fd_load *c, struct stasis_error *err)
 	if (make_each(c, make_if_alone, err) < 0 || make_each(c, make_if_connected, err) < 0)
 		return -1;
 	for (size_t i = 0; i < u->nr; i++)
-		if (load_is_kept(u->ends[i].desc) && make_all_waiting(c, &u->ends[i], err) < 0)
+		if (load_is_kept(u->ends[i].desc) &&
+		    (session_enter(c->s, u->ends[i].desc->proc->pid, err) < 0 ||
+		     make_all_waiting(c, &u->ends[i], err) < 0))
 			return -1;
 	for (size_t i = 0; i < u->nr; i++)
 		if (load_is_kept(u->ends[i].desc) && !u->ends[i].is_made)
