@@ -9,6 +9,13 @@ matrix unix-pairs
 matrix unix-named
 matrix unix-dgram
 
+# Abstract names belong to a network namespace.
+if test_is_root && unshare -n true 2>/dev/null; then
+	subject_wrap="unshare -n"
+	matrix unix-named
+	subject_wrap=
+fi
+
 # A look into a queue needs an offset that belongs to the program: see unix_guard.c.
 looks_and_dies() { # HOW STATUS
 	subject_start unix-pairs &&

@@ -67,6 +67,8 @@ static const Stasis__FileId *file_of(const Stasis__Description *d)
 		return d->chardev->file;
 	case STASIS__DESCRIPTION__KIND_TTY:
 		return d->tty->file;
+	case STASIS__DESCRIPTION__KIND_UNIX_SOCKET:
+		return d->unix_socket->file;
 	default:
 		return NULL;
 	}

@@ -86,9 +86,9 @@ static int unix_save(struct session *s, struct fd_save *c, const struct fd_probe
 		     Stasis__Description *ret, struct stasis_error *err)
 {
 	struct stasis_error why = {.cls = STASIS_E_UNSUPPORTED,
-				   .text = "Unix socket of another network namespace is not "
-					   "supported; checkpoint it from inside"};
-	struct unix_info *info = unix_info_get(c, p->st.st_ino, &why);
+				   .text = "Unix socket was made in another network namespace and "
+					   "handed over, which is not supported; close it"};
+	struct unix_info *info = unix_info_get(c, p->task, p->st.st_ino, &why);
 	struct unix_saved *u = fd_save_alloc(c, sizeof(*u));
 	Stasis__UnixSocket *r = fd_save_alloc(c, sizeof(*r));
 
@@ -206,7 +206,7 @@ static int settle_listener(struct fd_save *c, struct fd_desc *d, Stasis__UnixSoc
 	if (!r->pending)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a socket");
 	for (size_t i = 0; i < info->nr_pending; i++) {
-		const struct unix_info *client = unix_info_get(c, info->pending[i], err);
+		const struct unix_info *client = unix_info_find(c, info->pending[i]);
 
 		if (client && client->desc)
 			r->pending[r->n_pending++] = client->desc->rec.id;
@@ -242,7 +242,7 @@ static int settle_peer(struct fd_save *c, struct fd_desc *d, Stasis__UnixSocket 
 		       struct stasis_error *err)
 {
 	const struct unix_info *info = d->unix_socket->info;
-	const struct unix_info *peer = unix_info_get(c, info->peer, NULL);
+	const struct unix_info *peer = unix_info_find(c, info->peer);
 	bool is_datagram = r->type == SOCK_DGRAM;
 	const struct fd_desc *listener;
 

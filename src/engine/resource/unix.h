@@ -34,9 +34,11 @@ struct unix_info {
 	struct fd_desc *desc; /* of the tree */
 };
 
-/* The socket with that inode; NULL when it is not there (of another network namespace) or, with
- * *err, when the kernel does not tell. */
-struct unix_info *unix_info_get(struct fd_save *c, uint64_t ino, struct stasis_error *err);
+/* The socket of t with that inode; NULL when it is not there (made in another network namespace, and
+ * handed over) or, with *err, when the kernel does not tell. */
+struct unix_info *unix_info_get(struct fd_save *c, const struct task *t, uint64_t ino,
+				struct stasis_error *err);
+struct unix_info *unix_info_find(const struct fd_save *c, uint64_t ino); /* among those listed */
 /* Whether somebody who is not there any more sent something to a listening socket and was not yet
  * accepted. */
 bool unix_info_has_orphan_data(const struct fd_save *c, const struct unix_info *listener);

@@ -2,7 +2,7 @@
 /*
  * What the kernel tells of Unix sockets beside the descriptor: who is connected with whom, who waits
  * to be accepted, to which inode a name is bound (unix_diag, Linux 3.3, for every user). All sockets of
- * the network namespace are listed once; the tree stands still meanwhile.
+ * a network namespace are listed once; the tree stands still meanwhile.
  */
 #include "resource/unix.h"
 
@@ -11,6 +11,7 @@
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
 #include <dirent.h>
+#include <sched.h>
 #include <string.h>
 
 enum {
@@ -21,8 +22,10 @@ enum {
 };
 
 struct unix_table {
+	ino_t namespace;
 	size_t nr, room;
 	struct unix_info *infos; /* by ino */
+	struct unix_table *next;
 };
 
 static int send_request(int fd, struct stasis_error *err)
@@ -169,17 +172,39 @@ static int compare_infos(const void *pa, const void *pb)
 	return a->ino < b->ino ? -1 : a->ino > b->ino;
 }
 
-static int list_all(struct fd_save *c, struct stasis_error *err)
+/* The kernel answers for the namespace in which the socket was made. */
+static int open_netlink(int namespace, struct stasis_error *err)
 {
-	scoped_fd int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	scoped_fd int ours = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), fd = -1;
+
+	if (namespace >= 0 && (ours < 0 || setns(namespace, CLONE_NEWNET) < 0))
+		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+				   "Unix socket of another network namespace cannot be looked at (%s); "
+				   "run as root",
+				   strerror(errno));
+	fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	if (namespace >= 0 && setns(ours, CLONE_NEWNET) < 0)
+		return stasis_fail_errno(err, STASIS_E_INTERNAL, "return to our network namespace");
+	if (fd < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "netlink socket");
+	return fd_take(&fd);
+}
+
+static int list_all(struct fd_save *c, int namespace, ino_t id, struct stasis_error *err)
+{
+	scoped_fd int fd = open_netlink(namespace, err);
 	scoped_free uint8_t *answer = malloc(ANSWER_BYTES);
 	int more = 1;
 
-	c->unix_table = fd_save_alloc(c, sizeof(*c->unix_table));
-	if (!answer || !c->unix_table)
+	struct unix_table *t = fd_save_alloc(c, sizeof(*t));
+
+	if (!answer || !t)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for Unix sockets");
 	if (fd < 0)
-		return stasis_fail_errno(err, STASIS_E_IO, "netlink socket");
+		return -1;
+	t->namespace = id;
+	t->next = c->unix_table;
+	c->unix_table = t;
 	if (send_request(fd, err) < 0)
 		return -1;
 	while (more > 0) {
@@ -189,32 +214,58 @@ static int list_all(struct fd_save *c, struct stasis_error *err)
 			return stasis_fail_errno(err, STASIS_E_IO, "list Unix sockets");
 		more = take_answer(c, answer, (size_t)n, err);
 	}
-	if (c->unix_table->nr)
-		qsort(c->unix_table->infos, c->unix_table->nr, sizeof(*c->unix_table->infos),
-		      compare_infos);
+	if (t->nr)
+		qsort(t->infos, t->nr, sizeof(*t->infos), compare_infos);
 	return more;
 }
 
-struct unix_info *unix_info_get(struct fd_save *c, uint64_t ino, struct stasis_error *err)
+static int list_namespace(struct fd_save *c, const struct task *t, struct stasis_error *err)
 {
-	struct unix_info key = {.ino = (uint32_t)ino};
+	scoped_fd int theirs = openat(t->procfd, "ns/net", O_RDONLY | O_CLOEXEC);
+	const struct unix_table *table = c->unix_table;
+	struct stat st, ours;
 
-	if (!c->unix_table && list_all(c, err) < 0)
-		return NULL;
-	if (!ino || !c->unix_table->nr)
-		return NULL;
-	return bsearch(&key, c->unix_table->infos, c->unix_table->nr, sizeof(key), compare_infos);
+	if (stat("/proc/thread-self/ns/net", &ours) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "'/proc/thread-self/ns/net'");
+	if (theirs < 0 || fstat(theirs, &st) < 0)
+		st = ours; /* then we may not look there, and need not know */
+	while (table && table->namespace != st.st_ino)
+		table = table->next;
+	if (table)
+		return 0;
+	return list_all(c, st.st_ino == ours.st_ino ? -1 : theirs, st.st_ino, err);
+}
+
+struct unix_info *unix_info_find(const struct fd_save *c, uint64_t ino)
+{
+	struct unix_info key = {.ino = (uint32_t)ino}, *found = NULL;
+
+	for (const struct unix_table *t = c->unix_table; ino && t && !found; t = t->next)
+		if (t->nr)
+			found = bsearch(&key, t->infos, t->nr, sizeof(key), compare_infos);
+	return found;
+}
+
+struct unix_info *unix_info_get(struct fd_save *c, const struct task *t, uint64_t ino,
+				struct stasis_error *err)
+{
+	struct unix_info *found = unix_info_find(c, ino);
+
+	if (found)
+		return found;
+	return list_namespace(c, t, err) < 0 ? NULL : unix_info_find(c, ino);
 }
 
 bool unix_info_has_orphan_data(const struct fd_save *c, const struct unix_info *listener)
 {
-	for (size_t i = 0; i < c->unix_table->nr && !c->unix_table->infos[i].ino; i++) {
-		const struct unix_info *info = &c->unix_table->infos[i];
+	for (const struct unix_table *t = c->unix_table; t; t = t->next)
+		for (size_t i = 0; i < t->nr && !t->infos[i].ino; i++) {
+			const struct unix_info *info = &t->infos[i];
 
-		if (info->queued && !info->peer && info->name_len == listener->name_len &&
-		    !memcmp(info->name, listener->name, info->name_len))
-			return true;
-	}
+			if (info->queued && !info->peer && info->name_len == listener->name_len &&
+			    !memcmp(info->name, listener->name, info->name_len))
+				return true;
+		}
 	return false;
 }
 
@@ -270,6 +321,7 @@ void unix_info_holder(uint32_t ino, char *buf, size_t len)
 void unix_save_done(struct fd_save *c)
 {
 	unix_guard_end(c);
-	if (c->unix_table)
-		free(c->unix_table->infos);
+	for (struct unix_table *t = c->unix_table; t; t = t->next)
+		free(t->infos); /* the table itself is in the arena */
+	c->unix_table = NULL;
 }
