@@ -377,10 +377,14 @@ int unix_fill_all(struct fd_load *c, struct stasis_error *err)
 	if (fill_kept(c, err) < 0)
 		return -1;
 	for (size_t i = 0; i < u->nr; i++) {
+		struct unix_end *e = &u->ends[i];
+
 		if (is_async[i])
-			let_speak(&u->ends[i]);
-		unix_folder_remove(&u->ends[i].root, &u->ends[i].r->name);
+			let_speak(e);
+		if (e->root && session_enter(c->s, e->desc->proc->pid, err) < 0)
+			return -1;
+		unix_folder_remove(&e->root, &e->r->name);
 	}
 	u->is_filled = true;
-	return 0;
+	return session_enter(c->s, 0, err);
 }
