@@ -50,6 +50,9 @@ static int check_backing(const Stasis__Vma *v, struct stasis_error *err)
 		return has_file ? 0 : bad_vma(v, "names no file", err);
 	case STASIS__VMA_KIND__VMA_OBJECT_SHARED:
 		return v->object ? 0 : bad_vma(v, "names no object", err);
+	case STASIS__VMA_KIND__VMA_AIO:
+		return v->object ? bad_vma(v, "of no object, but names one", err) :
+				   load_check_aio(v, err);
 	default:
 		return bad_vma(v, "of an unknown kind", err);
 	}

@@ -178,7 +178,8 @@ int load_map_piece(struct mem_load *m, const struct load_vma *lv, struct file_ca
 		prot = PROT_READ | PROT_WRITE;
 	} else if (o) {
 		result = map_object(o, lv, offset, &at, prot, err);
-	} else if (v->kind == STASIS__VMA_KIND__VMA_ANON_PRIVATE) {
+	} else if (v->kind == STASIS__VMA_KIND__VMA_ANON_PRIVATE ||
+		   v->kind == STASIS__VMA_KIND__VMA_AIO) { /* keeps the place until children are forked */
 		result = map_anon(v, &at, prot, err);
 	} else {
 		result = map_file(lv, cache, offset, &at, prot, err);

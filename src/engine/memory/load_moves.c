@@ -136,6 +136,9 @@ int mem_load_moves(struct mem_load *m, size_t index, struct mem_move **ret, size
 		const struct piece *p = &m->pieces.v[i];
 		const Stasis__Vma *v = lp->vmas[p->vma].v;
 
+		if (v->kind == STASIS__VMA_KIND__VMA_AIO &&
+		    load_make_aio(v, staged(m, p->start), err) < 0)
+			return -1;
 		if (advise(m, p, v, err) < 0)
 			return -1;
 		if (load_staging(m, p->start) == p->start) {

@@ -118,6 +118,12 @@ void load_free_space(struct mem_load *m);
 const struct load_span *load_span_of(const struct mem_load *m, uint64_t addr); /* it is in one */
 uint64_t load_staging(const struct mem_load *m, uint64_t addr);
 
+/* load_aio.c: is the record sound; do contexts like these come out here; make one whose ring is at
+ * `at`, where something of its length is mapped. */
+int load_check_aio(const Stasis__Vma *v, struct stasis_error *err);
+int load_try_aio(const struct mem_load *m, struct stasis_error *err);
+int load_make_aio(const Stasis__Vma *v, void *at, struct stasis_error *err);
+
 /* load_object.c */
 uint64_t load_object_len(const struct load_object *o); /* whole pages */
 

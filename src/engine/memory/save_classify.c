@@ -26,6 +26,13 @@ static bool is_kernel_data(const struct vma *v)
 	return begins(v->path, "[vvar") || begins(v->path, "[vsyscall]");
 }
 
+/* Of a file system that has no place in any tree: a file of that name is on another. */
+static bool is_aio(const struct vma *v)
+{
+	return v->path && strcmp(v->path, "/[aio] (deleted)") == 0 && major(v->dev) == 0 &&
+	       (v->flags & VMA_F_SHARED);
+}
+
 static const char *obstacle_by_flags(const struct vma *v)
 {
 	if (v->flags & VMA_F_HUGETLB)
@@ -44,8 +51,6 @@ static const char *obstacle_by_name(const struct vma *v)
 {
 	if (begins(v->path, "anon_inode:[io_uring]"))
 		return "ring of io_uring; close it before the dump";
-	if (begins(v->path, "/[aio]"))
-		return "ring of asynchronous I/O; call io_destroy() before the dump";
 	if (begins(v->path, "/secretmem"))
 		return "secret memory (memfd_secret); unmap it before the dump";
 	if (begins(v->path, "[uprobes]"))
@@ -141,6 +146,10 @@ int save_classify(struct mem_save *m, size_t task, size_t vma, struct stasis_err
 	if (is_kernel_data(v)) {
 		sv->kind = v->path[2] == 's' ? STASIS__VMA_KIND__VMA_VSYSCALL :
 					       STASIS__VMA_KIND__VMA_VVAR;
+		return 0;
+	}
+	if (is_aio(v)) {
+		sv->kind = STASIS__VMA_KIND__VMA_AIO;
 		return 0;
 	}
 	obstacle = obstacle_by_name(v);

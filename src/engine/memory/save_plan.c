@@ -159,6 +159,7 @@ int mem_save_plan(struct session *s, struct tree *tree, obstacle_fn obstacle, vo
 			*err = m->first;
 		return -1;
 	}
+	save_aio_settle(m);
 	*ret = ptr_take(&m);
 	return 0;
 }
@@ -275,7 +276,11 @@ static int fill_vmas(struct mem_save *m, const struct save_task *st, Stasis__Mm 
 		if (st->sv[i].is_skipped)
 			continue;
 		list[ret->n_vmas] = &all[ret->n_vmas];
-		fill_vma(m, &st->vmas.v[i], &st->sv[i], &all[ret->n_vmas++]);
+		fill_vma(m, &st->vmas.v[i], &st->sv[i], &all[ret->n_vmas]);
+		if (st->sv[i].kind == STASIS__VMA_KIND__VMA_AIO &&
+		    save_aio_record(m, st, &st->vmas.v[i], &all[ret->n_vmas], err) < 0)
+			return -1;
+		ret->n_vmas++;
 	}
 	return 0;
 }

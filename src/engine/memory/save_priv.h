@@ -10,6 +10,7 @@
 
 #define MEM_PAGE 4096u
 #define NO_FILE	 SIZE_MAX
+#define SAVE_AIO_EVENT 32u /* bytes of a struct io_event */
 
 /* A file behind mappings, as found at its path. */
 struct save_file {
@@ -112,6 +113,11 @@ int save_object_content(struct mem_save *m, struct save_object *o, struct image_
 
 /* save_pages.c: stored and inherited runs of a task. */
 int save_find_pages(struct mem_save *m, size_t task, struct stasis_error *err);
+
+/* save_aio.c: wait for requests in flight, then (parasite in) fill the record of a ring. */
+void save_aio_settle(const struct mem_save *m);
+int save_aio_record(struct mem_save *m, const struct save_task *st, const struct vma *v,
+		    Stasis__Vma *ret, struct stasis_error *err);
 
 /* save_lock.c: is what the task maps from now on locked? MCL_* flags; the parasite is in. */
 uint64_t save_locked_kb(const struct task *t);
