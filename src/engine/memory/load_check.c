@@ -31,6 +31,10 @@ static int check_range(const Stasis__Vma *v, uint64_t previous_end, struct stasi
 		return bad_vma(v, "unknown protection bits", err);
 	if (v->pgoff % MEM_PAGE || v->pgoff > INT64_MAX - (v->end - v->start))
 		return bad_vma(v, "offset out of bounds", err);
+	if (v->flags & VMA_F_HUGETLB)
+		return v->start % HUGE || v->end % HUGE || v->pgoff % HUGE ?
+			       bad_vma(v, "not a range of whole huge pages", err) :
+			       0;
 	return 0;
 }
 
@@ -187,7 +191,8 @@ static bool is_heir(const struct load_vma *child, const struct load_vma *parent)
 {
 	const Stasis__Vma *c = child->v, *p = parent->v;
 
-	if (!child->is_private || !parent->is_private || c->kind != p->kind)
+	if (!child->is_private || !parent->is_private || c->kind != p->kind ||
+	    ((c->flags | p->flags) & VMA_F_HUGETLB))
 		return false;
 	if (c->kind == STASIS__VMA_KIND__VMA_ANON_PRIVATE)
 		return true;

@@ -138,7 +138,7 @@ static bool may_huge(const struct filler *f, const struct load_seg *s)
 	const Stasis__Vma *v = f->lp->vmas[s->vma].v;
 
 	return f->lp->may_huge && v->kind == STASIS__VMA_KIND__VMA_ANON_PRIVATE &&
-	       !(v->flags & VMA_F_NOHUGEPAGE);
+	       !(v->flags & (VMA_F_NOHUGEPAGE | VMA_F_HUGETLB));
 }
 
 static void make_pages(const struct filler *f, const struct load_seg *s, uint64_t at, uint64_t len)

@@ -18,6 +18,7 @@ static bool is_ours(const Stasis__Object *o)
 {
 	return o->type == STASIS__OBJECT_TYPE__OBJECT_SHARED_ANON ||
 	       o->type == STASIS__OBJECT_TYPE__OBJECT_MEMFD ||
+	       o->type == STASIS__OBJECT_TYPE__OBJECT_HUGETLB ||
 	       o->type == STASIS__OBJECT_TYPE__OBJECT_DELETED_FILE;
 }
 
@@ -155,6 +156,10 @@ static int check_mapping(struct mem_load *m, struct load_vma *lv, struct stasis_
 					   "mapping %llx-%llx reaches behind its object",
 					   (unsigned long long)v->start, (unsigned long long)v->end);
 	}
+	if ((o->rec->type == STASIS__OBJECT_TYPE__OBJECT_HUGETLB) != !!(v->flags & VMA_F_HUGETLB))
+		return stasis_fail(err, STASIS_E_CORRUPT,
+				   "mapping %llx-%llx is not of the pages of its object",
+				   (unsigned long long)v->start, (unsigned long long)v->end);
 	/* sealed against new writable mappings; those there were stay, so one is made before */
 	if ((o->rec->seals & F_SEAL_FUTURE_WRITE) && (v->file_flags & O_ACCMODE) == O_RDWR &&
 	    v->kind == STASIS__VMA_KIND__VMA_OBJECT_SHARED)

@@ -16,6 +16,9 @@
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 0x08 /* Linux 6.11 */
 #endif
+#ifndef MAP_HUGE_2MB
+#define MAP_HUGE_2MB (21 << 26) /* the binary logarithm of the size */
+#endif
 #ifndef PR_SET_VMA
 #define PR_SET_VMA	     0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
@@ -68,14 +71,15 @@ static int map_anon(const Stasis__Vma *v, const struct place *at, uint32_t prot,
 		    struct stasis_error *err)
 {
 	int flags = MAP_ANONYMOUS | (v->flags & VMA_F_GROWSDOWN ? MAP_GROWSDOWN : 0) |
-		    (v->flags & VMA_F_NORESERVE ? MAP_NORESERVE : 0);
+		    (v->flags & VMA_F_NORESERVE ? MAP_NORESERVE : 0) |
+		    (v->flags & VMA_F_HUGETLB ? MAP_HUGETLB | MAP_HUGE_2MB : 0);
 
 	if ((v->flags & VMA_F_DROPPABLE) && map_at(at, prot, MAP_DROPPABLE | MAP_ANONYMOUS, -1, 0))
 		return 0;
 	if (map_at(at, prot, flags | MAP_PRIVATE, -1, 0))
 		return 0;
 	/* memory that was never writable did not count until now, and will not again */
-	if (errno == ENOMEM && !(v->flags & VMA_F_ACCOUNT) &&
+	if (errno == ENOMEM && !(v->flags & (VMA_F_ACCOUNT | VMA_F_HUGETLB)) &&
 	    map_at(at, prot, flags | MAP_PRIVATE | MAP_NORESERVE, -1, 0))
 		return 0;
 	return fail_map(v, err);
@@ -122,6 +126,11 @@ static int map_object(const struct load_object *o, const struct load_vma *lv, ui
 		      const struct place *at, uint32_t prot, struct stasis_error *err)
 {
 	bool is_read_only = !lv->is_private && (lv->v->file_flags & O_ACCMODE) != O_RDWR;
+	/* of huge pages it tells whether room in the pool is held for them */
+	int flags = (lv->is_private ? MAP_PRIVATE : MAP_SHARED) |
+		    ((lv->v->flags & VMA_F_HUGETLB) && (lv->v->flags & VMA_F_NORESERVE) ?
+			     MAP_NORESERVE :
+			     0);
 	scoped_fd int reopened = -1;
 
 	if (is_read_only) {
@@ -129,8 +138,7 @@ static int map_object(const struct load_object *o, const struct load_vma *lv, ui
 		if (reopened < 0)
 			return -1;
 	}
-	if (!map_at(at, prot, lv->is_private ? MAP_PRIVATE : MAP_SHARED,
-		    is_read_only ? reopened : o->fd, offset))
+	if (!map_at(at, prot, flags, is_read_only ? reopened : o->fd, offset))
 		return fail_map(lv->v, err);
 	return 0;
 }

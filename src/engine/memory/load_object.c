@@ -17,6 +17,9 @@
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008u /* Linux 6.3 */
 #endif
+#ifndef MFD_HUGE_2MB
+#define MFD_HUGE_2MB (21u << 26)
+#endif
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010u
 #endif
@@ -40,6 +43,28 @@ static int fill_memory(struct mem_load *m, struct load_object *o, struct stasis_
 				  b[i].offset, err) < 0)
 			return -1;
 	return 0;
+}
+
+/* Files of hugetlbfs cannot be written to. The mapping holds no room: the pages that are there do. */
+static int fill_hugetlb(struct mem_load *m, struct load_object *o, int fd, struct stasis_error *err)
+{
+	const struct bulk_seg *b = m->bulk + o->first_bulk;
+	int result = 0;
+	char *at;
+
+	if (ftruncate(fd, (off_t)o->rec->size) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "set size %llu",
+					 (unsigned long long)o->rec->size);
+	if (o->rec->size == 0)
+		return 0;
+	at = mmap(NULL, o->rec->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (at == MAP_FAILED)
+		return stasis_fail_errno(err, STASIS_E_NOMEM, "map %llu bytes of huge pages",
+					 (unsigned long long)o->rec->size);
+	for (size_t i = 0; i < o->nr_bulk && result == 0; i++)
+		result = io_pread_full(image_of(m, o), at + b[i].at, b[i].len, b[i].offset, err);
+	(void)munmap(at, o->rec->size); /* the pages are the file's */
+	return result;
 }
 
 static int fill_file(struct mem_load *m, struct load_object *o, int fd, struct stasis_error *err)
@@ -96,9 +121,9 @@ static void set_attributes(const struct mem_load *m, const Stasis__FileId *id, i
 		s_debug(m->s, "time of '%s': %s", id->path, strerror(errno));
 }
 
-static int create_memfd(const char *name, uint32_t seals, struct stasis_error *err)
+static int create_memfd(const char *name, uint32_t seals, bool is_huge, struct stasis_error *err)
 {
-	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | (is_huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0);
 	int fd;
 
 	if (strncmp(name, "/memfd:", 7) == 0)
@@ -147,7 +172,9 @@ static int add_seals(const struct load_object *o, struct stasis_error *err)
 {
 	int now = fcntl(o->fd, F_GET_SEALS);
 
-	if (o->rec->type != STASIS__OBJECT_TYPE__OBJECT_MEMFD || o->rec->seals == 0 ||
+	if ((o->rec->type != STASIS__OBJECT_TYPE__OBJECT_MEMFD &&
+	     o->rec->type != STASIS__OBJECT_TYPE__OBJECT_HUGETLB) ||
+	    o->rec->seals == 0 ||
 	    (now >= 0 && (uint32_t)now == o->rec->seals))
 		return 0;
 	if (fcntl(o->fd, F_ADD_SEALS, (int)o->rec->seals) < 0)
@@ -158,14 +185,15 @@ static int add_seals(const struct load_object *o, struct stasis_error *err)
 static int make_file(struct mem_load *m, struct load_object *o, int fd_base, struct stasis_error *err)
 {
 	const Stasis__FileId *id = o->rec->file;
-	bool is_memfd = o->rec->type == STASIS__OBJECT_TYPE__OBJECT_MEMFD;
+	bool is_huge = o->rec->type == STASIS__OBJECT_TYPE__OBJECT_HUGETLB;
+	bool is_memfd = is_huge || o->rec->type == STASIS__OBJECT_TYPE__OBJECT_MEMFD;
 	scoped_fd int fd = -1;
 
 	if (!id || !id->path)
 		return stasis_fail(err, STASIS_E_CORRUPT, "no name");
-	fd = is_memfd ? create_memfd(id->path, o->rec->seals, err) :
+	fd = is_memfd ? create_memfd(id->path, o->rec->seals, is_huge, err) :
 			create_deleted(m, id->path, err);
-	if (fd < 0 || fill_file(m, o, fd, err) < 0)
+	if (fd < 0 || (is_huge ? fill_hugetlb(m, o, fd, err) : fill_file(m, o, fd, err)) < 0)
 		return -1;
 	set_attributes(m, id, fd);
 	if (o->has_master && map_master(o, fd, err) < 0)

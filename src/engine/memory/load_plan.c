@@ -53,7 +53,8 @@ static int check_all(struct mem_load *m, size_t zone_len, struct stasis_error *e
 		if (load_check_inherited(m, i, err) < 0)
 			return -1;
 	if (load_find_objects(m, err) < 0 || load_check_objects(m, err) < 0 ||
-	    load_check_files(m, err) < 0 || load_check_commit(m, err) < 0 || load_try_aio(m, err) < 0)
+	    load_check_files(m, err) < 0 || load_check_commit(m, err) < 0 ||
+	    load_check_hugetlb(m, err) < 0 || load_try_aio(m, err) < 0)
 		return -1;
 	return load_plan_space(m, zone_len, err);
 }

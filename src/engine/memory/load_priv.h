@@ -114,6 +114,7 @@ int load_open_file(const Stasis__Vma *v, struct stasis_error *err);
 /* load_space.c */
 int load_plan_space(struct mem_load *m, size_t zone_len, struct stasis_error *err);
 int load_check_commit(struct mem_load *m, struct stasis_error *err);
+int load_check_hugetlb(const struct mem_load *m, struct stasis_error *err);
 void load_free_space(struct mem_load *m);
 const struct load_span *load_span_of(const struct mem_load *m, uint64_t addr); /* it is in one */
 uint64_t load_staging(const struct mem_load *m, uint64_t addr);

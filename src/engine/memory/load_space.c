@@ -308,6 +308,67 @@ static uint64_t meminfo_bytes(const char *text, const char *key)
 	return at ? strtoull(at + strlen(key), NULL, 10) << 10 : 0;
 }
 
+/* ---- huge pages ---- */
+
+static uint64_t pool_counter(const char *name)
+{
+	scoped_free char *text = NULL;
+	char path[128];
+	size_t len;
+
+	(void)snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-2048kB/%s", name);
+	return io_read_file_at(AT_FDCWD, path, 64, &text, &len, NULL) < 0 ?
+		       0 :
+		       strtoull(text, NULL, 10);
+}
+
+/* Pages that the pool has, or may get, and that nobody has a claim on. */
+static uint64_t pool_pages(void)
+{
+	uint64_t more = pool_counter("nr_overcommit_hugepages"), surplus = pool_counter("surplus_hugepages");
+	uint64_t have = pool_counter("free_hugepages") + (more > surplus ? more - surplus : 0);
+	uint64_t claimed = pool_counter("resv_hugepages");
+
+	return have > claimed ? have - claimed : 0;
+}
+
+/* What is mapped without reserving is counted by what is stored. */
+static uint64_t huge_bytes(const struct load_proc *lp)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < lp->nr_vmas; i++) {
+		const struct load_vma *lv = &lp->vmas[i];
+
+		if (!lv->is_private || !(lv->v->flags & VMA_F_HUGETLB))
+			continue;
+		if (!(lv->v->flags & VMA_F_NORESERVE))
+			sum += lv->v->end - lv->v->start;
+		for (size_t k = 0; (lv->v->flags & VMA_F_NORESERVE) && k < lv->nr_segs; k++)
+			sum += lp->segs[lv->first_seg + k].len;
+	}
+	return sum;
+}
+
+int load_check_hugetlb(const struct mem_load *m, struct stasis_error *err)
+{
+	uint64_t want = 0, have;
+
+	for (size_t p = 0; p < m->nr_procs; p++)
+		want += huge_bytes(&m->procs[p]);
+	for (size_t i = 0; i < m->nr_objects; i++)
+		if (m->objects[i].rec->type == STASIS__OBJECT_TYPE__OBJECT_HUGETLB)
+			want += m->objects[i].rec->size;
+	want = (want + HUGE - 1) / HUGE;
+	have = want ? pool_pages() : 0;
+	if (want <= have)
+		return 0;
+	return stasis_fail(err, STASIS_E_UNSUPPORTED,
+			   "the program needs %llu huge pages of 2 MiB and %llu are free; raise "
+			   "vm.nr_hugepages",
+			   (unsigned long long)want, (unsigned long long)have);
+}
+
 /* Only where the kernel counts strictly (vm.overcommit_memory = 2) can it be known beforehand. */
 int load_check_commit(struct mem_load *m, struct stasis_error *err)
 {

@@ -26,6 +26,13 @@ static bool is_kernel_data(const struct vma *v)
 	return begins(v->path, "[vvar") || begins(v->path, "[vsyscall]");
 }
 
+/* MAP_HUGETLB without a file, and memfds of huge pages: on a mount of the kernel's own. */
+static bool is_unnamed_hugetlb(const struct vma *v)
+{
+	return (v->flags & VMA_F_HUGETLB) && major(v->dev) == 0 &&
+	       (begins(v->path, "/anon_hugepage (deleted)") || begins(v->path, "/memfd:"));
+}
+
 /* Of a file system that has no place in any tree: a file of that name is on another. */
 static bool is_aio(const struct vma *v)
 {
@@ -35,8 +42,8 @@ static bool is_aio(const struct vma *v)
 
 static const char *obstacle_by_flags(const struct vma *v)
 {
-	if (v->flags & VMA_F_HUGETLB)
-		return "memory of hugetlbfs; use transparent huge pages instead";
+	if ((v->flags & VMA_F_HUGETLB) && v->page_kb != HUGETLB_BYTES / 1024)
+		return "huge pages of another size than 2 MiB; use such";
 	if (v->flags & VMA_F_SHADOW_STACK)
 		return "shadow stack; start the program with "
 		       "GLIBC_TUNABLES=glibc.cpu.hwcaps=-SHSTK";
@@ -70,8 +77,15 @@ static const char *obstacle_by_shm(const struct mem_save *m, const struct vma *v
 	return "memory of a kernel object that cannot be saved; unmap it before the dump";
 }
 
-static const char *obstacle_by_file(const struct save_file *f, const struct vma *v)
+static const char *obstacle_by_file(const struct mem_save *m, const struct save_file *f,
+				    const struct vma *v)
 {
+	/* through a mapping it cannot be read without making pages where there are none */
+	if ((v->flags & VMA_F_HUGETLB) && (v->flags & VMA_F_SHARED) && f->id.deleted &&
+	    !m->s->caps.has_map_files)
+		return "shared memory of hugetlbfs; run as root";
+	if ((v->flags & VMA_F_HUGETLB) && f->id.deleted && !is_unnamed_hugetlb(v))
+		return "deleted file of hugetlbfs; use memfd_create(MFD_HUGETLB) instead";
 	if (S_ISREG(f->id.mode))
 		return NULL;
 	/* a private mapping of /dev/zero is anonymous memory by another name */
@@ -99,6 +113,8 @@ static void refuse(struct mem_save *m, size_t task, size_t vma, const char *text
 
 static Stasis__ObjectType object_type(const struct mem_save *m, const struct vma *v)
 {
+	if (v->flags & VMA_F_HUGETLB)
+		return STASIS__OBJECT_TYPE__OBJECT_HUGETLB;
 	if (v->dev != m->shm_dev)
 		return STASIS__OBJECT_TYPE__OBJECT_DELETED_FILE;
 	return begins(v->path, "/memfd:") ? STASIS__OBJECT_TYPE__OBJECT_MEMFD :
@@ -116,7 +132,7 @@ static int classify_file(struct mem_save *m, size_t task, size_t vma, struct sta
 	if (!obstacle) {
 		if (save_find_file(m, st->t, v, &sv->file, err) < 0)
 			return -1;
-		obstacle = obstacle_by_file(&m->files[sv->file], v);
+		obstacle = obstacle_by_file(m, &m->files[sv->file], v);
 	}
 	if (obstacle) {
 		refuse(m, task, vma, obstacle);
@@ -157,6 +173,10 @@ int save_classify(struct mem_save *m, size_t task, size_t vma, struct stasis_err
 		obstacle = obstacle_by_flags(v);
 	if (obstacle) {
 		refuse(m, task, vma, obstacle);
+		return 0;
+	}
+	if (is_unnamed_hugetlb(v) && !(v->flags & VMA_F_SHARED) && v->path[1] == 'a') {
+		sv->kind = STASIS__VMA_KIND__VMA_ANON_PRIVATE;
 		return 0;
 	}
 	/* memory without a file: private; its name, if any, is the kernel's or prctl's. A file may have

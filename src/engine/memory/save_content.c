@@ -39,16 +39,25 @@ static int read_piece(int fd, void *buf, size_t len, uint64_t offset, size_t *re
 	return 0;
 }
 
+/* hugetlbfs tells of no holes, and mincore() only of what this process has touched. */
+static bool is_hole(const struct save_object *o, const char *buf, size_t len)
+{
+	return o->type == STASIS__OBJECT_TYPE__OBJECT_HUGETLB && buf[0] == 0 &&
+	       memcmp(buf, buf + 1, len - 1) == 0;
+}
+
 static int copy_data(const struct save_object *o, int fd, uint64_t from, uint64_t to, void *buf,
 		     struct image_writer *w, struct stasis_error *err)
 {
+	size_t max = o->type == STASIS__OBJECT_TYPE__OBJECT_HUGETLB ? HUGETLB_BYTES : PIECE;
 	size_t len, got = 0;
 
 	for (; from < to; from += len) {
-		len = to - from < PIECE ? to - from : PIECE;
+		len = to - from < max ? to - from : max;
 		if (read_piece(fd, buf, len, from, &got, err) < 0)
 			return -1;
-		if (got && image_put_bulk(w, o->id, from, buf, got, err) < 0)
+		if (got && !is_hole(o, buf, got) &&
+		    image_put_bulk(w, o->id, from, buf, got, err) < 0)
 			return -1;
 		if (got < len)
 			return 0;

@@ -132,7 +132,10 @@ static void look_at_inode(struct save_object *o, const struct task *t, const str
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return;
 	set_inode(o, &st);
-	seals = o->type == STASIS__OBJECT_TYPE__OBJECT_MEMFD ? fcntl(fd, F_GET_SEALS) : 0;
+	seals = o->type == STASIS__OBJECT_TYPE__OBJECT_MEMFD ||
+				o->type == STASIS__OBJECT_TYPE__OBJECT_HUGETLB ?
+			fcntl(fd, F_GET_SEALS) :
+			0;
 	if (seals > 0)
 		o->seals = (uint32_t)seals;
 }
@@ -177,6 +180,8 @@ static int readable_fd(int fd)
 static Stasis__ObjectType type_of_link(const struct mem_save *m, const struct stat *st,
 				       const char *link)
 {
+	if (st->st_blksize == HUGETLB_BYTES && strncmp(link, "/memfd:", 7) == 0)
+		return STASIS__OBJECT_TYPE__OBJECT_HUGETLB;
 	if (st->st_dev != m->shm_dev)
 		return STASIS__OBJECT_TYPE__OBJECT_DELETED_FILE;
 	if (strncmp(link, "/memfd:", 7) == 0)
@@ -198,16 +203,22 @@ static int name_from_link(struct mem_save *m, struct save_object *o, const char 
 	return 0;
 }
 
-static int check_registered(const struct stat *st, int fd, struct stasis_error *err)
+static int check_registered(const struct stat *st, int fd, const char *link,
+			    struct stasis_error *err)
 {
 	struct statfs fs;
 
 	if (!S_ISREG(st->st_mode))
 		return stasis_fail(err, STASIS_E_UNSUPPORTED,
 				   "deleted file of a type other than regular; close it before the dump");
-	if (fd >= 0 && fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
+	if (fd < 0 || fstatfs(fd, &fs) < 0 || fs.f_type != HUGETLBFS_MAGIC)
+		return 0;
+	if (strncmp(link, "/memfd:", 7) != 0)
 		return stasis_fail(err, STASIS_E_UNSUPPORTED,
-				   "memory of hugetlbfs; use transparent huge pages instead");
+				   "deleted file of hugetlbfs; use memfd_create(MFD_HUGETLB) instead");
+	if (fs.f_bsize != HUGETLB_BYTES)
+		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+				   "huge pages of another size than 2 MiB; use such");
 	return 0;
 }
 
@@ -229,7 +240,7 @@ uint64_t mem_save_object(struct mem_save *m, struct task *t, const struct stat *
 	struct save_object *o;
 	bool is_new;
 
-	if (check_registered(st, fd, err) < 0)
+	if (check_registered(st, fd, link, err) < 0)
 		return 0;
 	o = get_object(m, st->st_dev, st->st_ino, t->index, &is_new, err);
 	if (!o)

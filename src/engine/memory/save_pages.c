@@ -15,7 +15,7 @@
  * take over the parent's mapping for the child. */
 #define FIXED_FLAGS                                                                           \
 	(VMA_F_GROWSDOWN | VMA_F_NORESERVE | VMA_F_HUGEPAGE | VMA_F_NOHUGEPAGE | VMA_F_DROPPABLE | \
-	 VMA_F_SHARED)
+	 VMA_F_SHARED | VMA_F_HUGETLB)
 
 /* Unmapped room that is cheaper to walk over than to ask twice. */
 #define GROUP_GAP (1u << 20)
@@ -28,7 +28,7 @@ struct heritage {
 
 static bool has_pages(const struct save_vma *sv, const struct vma *v)
 {
-	if (sv->is_skipped || !(v->anon_kb || v->swap_kb))
+	if (sv->is_skipped || !(v->anon_kb || v->swap_kb || v->huge_kb))
 		return false;
 	return sv->kind == STASIS__VMA_KIND__VMA_ANON_PRIVATE ||
 	       sv->kind == STASIS__VMA_KIND__VMA_FILE_PRIVATE;
@@ -57,7 +57,7 @@ static bool may_inherit(const struct save_task *child, size_t c, const struct sa
 	const struct save_vma *cs = &child->sv[c], *ps = &parent->sv[p];
 	const struct vma *cv = &child->vmas.v[c], *pv = &parent->vmas.v[p];
 
-	if (cs->kind != ps->kind || !has_pages(ps, pv) ||
+	if (cs->kind != ps->kind || !has_pages(ps, pv) || (cv->flags & VMA_F_HUGETLB) ||
 	    (cv->flags & FIXED_FLAGS) != (pv->flags & FIXED_FLAGS))
 		return false;
 	if (cs->kind == STASIS__VMA_KIND__VMA_ANON_PRIVATE)

@@ -10,6 +10,7 @@
 
 #define MEM_PAGE 4096u
 #define NO_FILE	 SIZE_MAX
+#define HUGETLB_BYTES (2u << 20)
 #define SAVE_AIO_EVENT 32u /* bytes of a struct io_event */
 
 /* A file behind mappings, as found at its path. */

@@ -245,6 +245,16 @@ static void parse_key(struct vma *v, const char *line)
 	case 'S':
 		if (strncmp(line, "Swap:", 5) == 0)
 			v->swap_kb = parse_kb(line + 5);
+		if (strncmp(line, "Shared_Hugetlb:", 15) == 0)
+			v->huge_kb += parse_kb(line + 15);
+		break;
+	case 'P':
+		if (strncmp(line, "Private_Hugetlb:", 16) == 0)
+			v->huge_kb += parse_kb(line + 16);
+		break;
+	case 'K':
+		if (strncmp(line, "KernelPageSize:", 15) == 0)
+			v->page_kb = parse_kb(line + 15);
 		break;
 	case 'V':
 		if (strncmp(line, "VmFlags:", 8) == 0)

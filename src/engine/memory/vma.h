@@ -18,6 +18,8 @@ struct vma {
 	uint64_t dev, ino;
 	char *path; /* NULL for none; "[heap]", "/a/b", "/a/b (deleted)"; free()d by vma_list_done() */
 	uint64_t rss_kb, anon_kb, swap_kb;
+	uint64_t huge_kb; /* in pages of hugetlbfs, which the others do not count */
+	uint64_t page_kb;
 };
 
 struct vma_list {

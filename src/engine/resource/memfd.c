@@ -44,6 +44,8 @@ static int memfd_verify(struct session *s, struct fd_load *c, const Stasis__Desc
 	if (d->pos > INT64_MAX)
 		return stasis_fail(err, STASIS_E_CORRUPT, "position %llu is out of range",
 				   (unsigned long long)d->pos);
+	if (load_check_object(c, d->memfd->object, STASIS__OBJECT_TYPE__OBJECT_HUGETLB, NULL) == 0)
+		return 0;
 	return load_check_object(c, d->memfd->object, STASIS__OBJECT_TYPE__OBJECT_MEMFD, err);
 }
 
