@@ -9,6 +9,7 @@ matrix mem-anon
 matrix mem-file
 matrix mem-deleted
 matrix mem-state
+matrix numa
 matrix mem-mlockall
 matrix mem-mlockall onfault
 

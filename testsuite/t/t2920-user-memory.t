@@ -13,6 +13,7 @@ matrix mem-anon
 matrix mem-file
 matrix mem-deleted
 matrix mem-state
+matrix numa
 matrix aio
 matrix mem-mlockall
 matrix mem-mlockall onfault

@@ -178,6 +178,25 @@ int inject_collect(struct task *t, const struct parasite_task **ret_task,
 	return 0;
 }
 
+int inject_policies(struct task *t, struct parasite_policy *list, size_t nr, struct stasis_error *err)
+{
+	enum { BATCH = WIRE_POLICIES_PER_REQUEST };
+	struct inject *in = t->inject;
+
+	if (!in)
+		return stasis_fail(err, STASIS_E_INTERNAL, "process %d has no parasite", t->pid);
+	for (size_t from = 0; from < nr; from += BATCH) {
+		const size_t now = nr - from < BATCH ? nr - from : BATCH;
+		struct wire_request req = {.op = WIRE_OP_POLICIES, .a = {now}};
+
+		if (inject_write(in, in->at.buffer, list + from, now * sizeof(*list), err) < 0 ||
+		    inject_request(in, &req, -1, NULL, err) < 0 ||
+		    inject_read(in, in->at.buffer, list + from, now * sizeof(*list), err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 int inject_timers(struct task *t, const int32_t *ids, size_t nr, struct parasite_timer *ret,
 		  struct stasis_error *err)
 {

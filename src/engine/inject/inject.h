@@ -40,6 +40,9 @@ int inject_collect(struct task *t, const struct parasite_task **ret_task,
 int inject_timers(struct task *t, const int32_t *ids, size_t nr, struct parasite_timer *ret,
 		  struct stasis_error *err);
 
+/* NUMA policies of mappings: addr is given, the rest filled in. Their count is not limited. */
+int inject_policies(struct task *t, struct parasite_policy *list, size_t nr, struct stasis_error *err);
+
 /* A run of pages to be written into a file. */
 struct page_run {
 	tracee_addr addr;

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 0x08 /* Linux 6.11 */
@@ -171,6 +173,20 @@ static void advise(const Stasis__Vma *v, const struct place *at)
 		(void)prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, at->at, at->len, name);
 }
 
+void load_set_policy(struct mem_load *m, const Stasis__Vma *v, void *at, uint64_t len)
+{
+	const unsigned long nodes = v->policy_nodes;
+	const unsigned long nr_nodes = 8 * sizeof(nodes) + 1; /* the kernel takes one less */
+
+	if (syscall(SYS_mbind, at, len, v->policy_mode, nodes ? &nodes : NULL, nodes ? nr_nodes : 0, 0) ==
+		    0 ||
+	    m->warned_policy)
+		return;
+	s_warn(m->s, "NUMA policy %u for nodes 0x%lx: %s; mappings stay without", v->policy_mode, nodes,
+	       strerror(errno));
+	m->warned_policy = true;
+}
+
 int load_map_piece(struct mem_load *m, const struct load_vma *lv, struct file_cache *cache,
 		   uint64_t start, uint64_t end, struct piece *ret, struct stasis_error *err)
 {
@@ -195,6 +211,8 @@ int load_map_piece(struct mem_load *m, const struct load_vma *lv, struct file_ca
 	if (result < 0)
 		return -1;
 	advise(v, &at);
+	if (v->policy_mode) /* before pages are filled in */
+		load_set_policy(m, v, (void *)(uintptr_t)at.at, at.len);
 	*ret = (struct piece){ .start = start, .end = end, .prot = prot, .is_private = lv->is_private };
 	return 0;
 }

@@ -118,11 +118,22 @@ static int advise(const struct mem_load *m, const struct piece *p, const Stasis_
 	return 0;
 }
 
+/* A mapping that came from the parent has the parent's policy. */
+static bool has_policies(const struct mem_load *m)
+{
+	for (size_t p = 0; p < m->nr_procs; p++)
+		for (size_t i = 0; i < m->procs[p].nr_vmas; i++)
+			if (m->procs[p].vmas[i].v->policy_mode)
+				return true;
+	return false;
+}
+
 int mem_load_moves(struct mem_load *m, size_t index, struct mem_move **ret, size_t *ret_nr,
 		   struct stasis_error *err)
 {
 	scoped_free struct mem_move *list = calloc(m->pieces.nr + 1, sizeof(*list));
 	const struct load_proc *lp = &m->procs[index];
+	bool may_differ = has_policies(m);
 	size_t nr = 0;
 
 	if (check_current(m, index, err) < 0)
@@ -139,6 +150,8 @@ int mem_load_moves(struct mem_load *m, size_t index, struct mem_move **ret, size
 		if (v->kind == STASIS__VMA_KIND__VMA_AIO &&
 		    load_make_aio(v, staged(m, p->start), err) < 0)
 			return -1;
+		if (lp->vmas[p->vma].has_inherited && may_differ)
+			load_set_policy(m, v, staged(m, p->start), p->end - p->start);
 		if (advise(m, p, v, err) < 0)
 			return -1;
 		if (load_staging(m, p->start) == p->start) {

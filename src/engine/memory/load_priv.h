@@ -81,6 +81,7 @@ struct piece_list {
 struct mem_load {
 	struct session *s;
 	bool quiet_files;
+	bool warned_policy;
 	size_t nr_procs;
 	struct load_proc *procs;
 	struct index by_pid;
@@ -137,6 +138,9 @@ struct file_cache {
 void file_cache_done(struct file_cache *c);
 int load_map_piece(struct mem_load *m, const struct load_vma *lv, struct file_cache *cache,
 		   uint64_t start, uint64_t end, struct piece *ret, struct stasis_error *err);
+
+/* NUMA policy of a mapping that is at `at` now; one that is not possible here is warned of. */
+void load_set_policy(struct mem_load *m, const Stasis__Vma *v, void *at, uint64_t len);
 
 /* One readable and writable anonymous mapping for neighbours that are like lv. */
 int load_map_group(struct mem_load *m, const struct load_vma *lv, uint64_t start, uint64_t end,

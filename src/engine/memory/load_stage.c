@@ -270,7 +270,7 @@ static bool may_group(const struct load_vma *lv)
 	const Stasis__Vma *v = lv->v;
 
 	return lv->is_staged && v->kind == STASIS__VMA_KIND__VMA_ANON_PRIVATE && !lv->has_inherited &&
-	       v->name[0] == '\0' && !(v->flags & VMA_F_DROPPABLE) &&
+	       v->name[0] == '\0' && !(v->flags & VMA_F_DROPPABLE) && !v->policy_mode &&
 	       ((v->flags & VMA_F_ACCOUNT) || v->end - v->start <= GROUP_MAX_UNCOUNTED);
 }
 

@@ -316,7 +316,7 @@ int mem_save_record(struct mem_save *m, struct task *t, Stasis__Mm *ret, struct 
 		return -1;
 	ret->vdso.data = st->vdso;
 	ret->vdso.len = st->vdso_end - st->vdso_start;
-	if (save_lock_future(st, &ret->lock_future, err) < 0)
+	if (save_lock_future(st, &ret->lock_future, err) < 0 || save_policies(m, t, ret, err) < 0)
 		return -1;
 	if (fill_runs(m, &st->inherited, &ret->inherited, &ret->n_inherited, err) < 0)
 		return -1;

@@ -124,6 +124,9 @@ int save_aio_record(struct mem_save *m, const struct save_task *st, const struct
 uint64_t save_locked_kb(const struct task *t);
 int save_lock_future(const struct save_task *st, uint32_t *ret, struct stasis_error *err);
 
+/* save_policy.c: NUMA policies into the record, whose mappings are there. */
+int save_policies(struct mem_save *m, struct task *t, Stasis__Mm *mm, struct stasis_error *err);
+
 /* save_notes.c */
 int save_note_files(struct mem_save *m, struct save_task *st, struct image_writer *w,
 		    struct stasis_error *err);

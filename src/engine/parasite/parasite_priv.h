@@ -16,6 +16,9 @@ int parasite_serve(struct wire_area *a);
 void parasite_thread(struct wire_thread *t);
 
 /* State of the calling thread. */
+/* NUMA policy of the calling thread, or with MPOL_F_ADDR of the mapping at addr; 0 without one. */
+uint32_t policy_collect(uint64_t addr, uint64_t flags, uint64_t *ret_nodes);
+
 void thread_collect(struct parasite_thread *ret);
 void task_collect(struct parasite_task *ret);
 

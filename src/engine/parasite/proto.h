@@ -52,6 +52,16 @@ struct parasite_thread {
 	uint32_t reserved;
 	uint64_t timerslack_ns; /* 0: unknown */
 	char comm[16];
+	uint64_t policy_nodes; /* set_mempolicy(2) */
+	uint32_t policy_mode;  /* with its MPOL_F_*; 0: none */
+	uint32_t reserved;
+};
+
+/* NUMA policy of the mapping at addr (mbind(2)). */
+struct parasite_policy {
+	uint64_t addr, nodes;
+	uint32_t mode; /* with its MPOL_F_*; 0: none */
+	uint32_t reserved;
 };
 
 /* Values of one POSIX timer of the list in /proc/PID/timers: timer_gettime, timer_getoverrun. */

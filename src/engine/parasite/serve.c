@@ -11,6 +11,7 @@
 #include "parasite/parasite_priv.h"
 
 #include <linux/futex.h>
+#include <linux/mempolicy.h>
 #include <linux/mman.h>
 #include <linux/time_types.h>
 
@@ -96,6 +97,14 @@ static void collect_timers(struct wire_area *a, uint64_t nr)
 	}
 }
 
+static void collect_policies(struct wire_area *a, uint64_t nr)
+{
+	struct parasite_policy *p = (struct parasite_policy *)a->buffer;
+
+	for (uint64_t i = 0; i < nr; i++)
+		p[i].mode = policy_collect(p[i].addr, MPOL_F_ADDR, &p[i].nodes);
+}
+
 static int32_t execute(struct wire_area *a, const struct wire_request *req, int fd,
 		       int64_t *ret_result)
 {
@@ -120,6 +129,9 @@ static int32_t execute(struct wire_area *a, const struct wire_request *req, int 
 	case WIRE_OP_SYSCALL:
 		*ret_result = raw_syscall(req->nr, req->a[0], req->a[1], req->a[2], req->a[3],
 					  req->a[4], req->a[5]);
+		return 0;
+	case WIRE_OP_POLICIES:
+		collect_policies(a, req->a[0]);
 		return 0;
 	default:
 		return EINVAL_NR;

@@ -34,6 +34,19 @@ static uint32_t prctl_stored(int option)
 	return SYS2(prctl, option, &value) < 0 ? 0 : (uint32_t)value;
 }
 
+uint32_t policy_collect(uint64_t addr, uint64_t flags, uint64_t *ret_nodes)
+{
+	enum { NODES = 65 }; /* where there can be more the kernel refuses: no policy is known then */
+	uint64_t nodes = 0;
+	int32_t mode = 0;
+
+	*ret_nodes = 0;
+	if (SYS5(get_mempolicy, &mode, &nodes, NODES, addr, flags) < 0)
+		return 0;
+	*ret_nodes = nodes;
+	return (uint32_t)mode;
+}
+
 void thread_collect(struct parasite_thread *ret)
 {
 	struct kernel_stack alt = {0};
@@ -60,6 +73,7 @@ void thread_collect(struct parasite_thread *ret)
 	}
 	slack = SYS5(prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0);
 	ret->timerslack_ns = slack < 0 ? 0 : (uint64_t)slack;
+	ret->policy_mode = policy_collect(0, 0, &ret->policy_nodes);
 	(void)SYS2(prctl, PR_GET_NAME, ret->comm); /* cannot fail: writable memory */
 }
 

@@ -57,6 +57,7 @@ enum wire_op {
 	WIRE_OP_TIMERS,	   /* a[0] ids in the buffer, replaced by the values */
 	WIRE_OP_MINCORE,   /* a[0] address, a[1] bytes; the answer is in the buffer */
 	WIRE_OP_SYSCALL,   /* nr, a[] */
+	WIRE_OP_POLICIES,  /* a[0] addresses in the buffer (struct parasite_policy), filled in */
 };
 
 struct wire_request {
@@ -90,6 +91,8 @@ struct wire_timer {
 	int64_t error;
 };
 _Static_assert(sizeof(struct wire_timer) == 32, "wire size");
+
+#define WIRE_POLICIES_PER_REQUEST (WIRE_BUFFER_BYTES / sizeof(struct parasite_policy))
 
 #define WIRE_TIMERS_PER_REQUEST (WIRE_BUFFER_BYTES / sizeof(struct wire_timer))
 

@@ -328,6 +328,15 @@ static bool have_same_filters(const struct restore *r, const struct restore_proc
 	return true;
 }
 
+static void fill_policy(const Stasis__Mm *mm, uint32_t tid, struct restorer_thread *t)
+{
+	for (size_t i = 0; i < mm->n_policies; i++)
+		if (mm->policies[i]->tid == tid) {
+			t->policy_mode = mm->policies[i]->mode;
+			t->policy_nodes = mm->policies[i]->nodes;
+		}
+}
+
 static int fill_thread(struct restore *r, struct zone *z, struct restore_proc *p, size_t k,
 		       uint64_t args, struct stasis_error *err)
 {
@@ -346,6 +355,7 @@ static int fill_thread(struct restore *r, struct zone *z, struct restore_proc *p
 	t->rseq_ptr = th->rseq_ptr;
 	t->rseq_len = th->rseq_len;
 	t->rseq_sig = th->rseq_sig;
+	fill_policy(p->mm, th->tid, t);
 	t->timerslack_ns = th->timerslack_ns;
 	t->pdeath_signal = restore_has_late_pdeath(r, p) ? 0 : th->pdeath_signal;
 	t->mce_kill = th->mce_kill;

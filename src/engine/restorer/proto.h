@@ -137,6 +137,9 @@ struct restorer_thread {
 	uint32_t nr_pending;
 	uint64_t pending; /* RESTORER_SIGINFO bytes each */
 	char comm[16];
+	uint64_t policy_nodes; /* set_mempolicy(2) */
+	uint32_t policy_mode;  /* 0: none */
+	uint32_t reserved2;
 	struct restorer_creds creds;
 	/* a timed system call to sleep in while waiting, so that the kernel holds the rest of its
 	 * time-out when the builder interrupts it; timed_nr < 0 for none */

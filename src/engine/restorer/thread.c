@@ -68,6 +68,16 @@ static void set_scheduling(const struct restorer_thread *t)
 	must(t, RESTORER_STEP_PERSONALITY, SYS1(personality, t->personality), t->personality);
 }
 
+/* Where memory comes from; this machine may have other nodes, and then it comes from anywhere. */
+static void set_policy(const struct restorer_thread *t)
+{
+	const uint64_t bits = 8 * sizeof(t->policy_nodes) + 1; /* the kernel takes one less */
+
+	if (t->policy_mode)
+		SYS3(set_mempolicy, t->policy_mode, t->policy_nodes ? &t->policy_nodes : 0,
+		     t->policy_nodes ? bits : 0);
+}
+
 static void set_prctls(const struct restorer_thread *t)
 {
 	must(t, RESTORER_STEP_NAME, SYS5(prctl, PR_SET_NAME, t->comm, 0, 0, 0), 0);
@@ -230,6 +240,7 @@ void restorer_thread_set(struct restorer_thread *t)
 	set_scheduling(t);
 	set_place(t);
 	set_speculation(t);
+	set_policy(t);
 	confine(t);
 	if (t->creds.mode == RESTORER_CREDS_ALL)
 		set_ids(t);
