@@ -49,12 +49,10 @@ struct parasite_thread {
 	/* /proc shows the last three as well, but asking inside is much cheaper */
 	uint32_t personality;
 	uint32_t speculation[PARASITE_NR_SPECULATION]; /* PR_GET_SPECULATION_CTRL, each kind */
-	uint32_t reserved;
+	uint32_t policy_mode; /* set_mempolicy(2), with its MPOL_F_*; 0: none */
 	uint64_t timerslack_ns; /* 0: unknown */
 	char comm[16];
-	uint64_t policy_nodes; /* set_mempolicy(2) */
-	uint32_t policy_mode;  /* with its MPOL_F_*; 0: none */
-	uint32_t reserved;
+	uint64_t policy_nodes;
 };
 
 /* NUMA policy of the mapping at addr (mbind(2)). */
