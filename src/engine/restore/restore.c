@@ -100,11 +100,28 @@ static void kill_and_reap(pid_t pid)
 	}
 }
 
+/* The builder puts back what it has changed (files, socket files) when it learns of a failure; killed at
+ * once it could not. */
+static void let_undo(pid_t builder)
+{
+	const struct timespec poll = {.tv_nsec = REAP_POLL_NS};
+	siginfo_t info;
+
+	info.si_pid = 0;
+	for (int i = 0; i < REAP_TRIES && !info.si_pid; i++) {
+		if (waitid(P_PID, (id_t)builder, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+			return;
+		if (!info.si_pid)
+			(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &poll, NULL);
+	}
+}
+
 /* The caller is the subreaper for the time of the restart, so orphans of a killed parent come here. */
 static void destroy_tree(struct restore *r, pid_t builder)
 {
 	uint32_t nr_helpers = r->shared->nr_helpers;
 
+	let_undo(builder);
 	kill_and_reap(builder);
 	if (r->is_namespace)
 		return; /* its first process took everybody along */
