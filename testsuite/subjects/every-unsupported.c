@@ -158,11 +158,6 @@ static int make_user_ns(void)
 	return open("/proc/self/ns/user", O_RDONLY);
 }
 
-static int make_pty_master(void)
-{
-	return open("/dev/ptmx", O_RDWR | O_NOCTTY);
-}
-
 static int make_secret(void)
 {
 	return (int)syscall(SYS_memfd_secret, 0);
@@ -276,7 +271,6 @@ static const struct {
 	{"mount namespace", make_mnt_ns},
 	{"network namespace", make_net_ns},
 	{"user namespace", make_user_ns},
-	{"master side of pseudo-terminal", make_pty_master},
 	{"secret memory", make_secret},
 	{"landlock ruleset", make_landlock},
 	{"file system context", make_fscontext},

@@ -191,6 +191,7 @@ static int put_process(struct dump_plan *p, struct task *t, Stasis__Process *pro
 	process->seccomp_filters = p->seccomp[t->index].filters;
 	process->n_seccomp_filters = p->seccomp[t->index].nr_filters;
 	process->namespaces = ns_save_member(p->ns, t);
+	process->has_own_tty = process->tty_nr && fd_save_has_tty(p->fds, t->sid);
 	return image_put_record(w, IMAGE_TAG_PROCESS, &process->base, err);
 }
 

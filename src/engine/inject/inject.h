@@ -3,6 +3,7 @@
 #define INJECT_INJECT_H
 
 #include "parasite/proto.h"
+#include "parasite/tty_refill.h"
 #include "tree/tree.h"
 
 /*
@@ -61,6 +62,10 @@ int inject_write_runs(struct task *t, int file_fd, const struct page_run *runs, 
 /* Which pages of [addr, addr + len) are in core (mincore(2)): one byte per page. */
 int inject_mincore(struct task *t, tracee_addr addr, uint64_t len, uint8_t *ret_bytes,
 		   struct stasis_error *err);
+
+/* What is queued in a pseudo-terminal of which the process has the master: taken and put back by the
+ * process itself, so that it is there whatever happens to this engine. */
+int inject_pty(struct task *t, int master, struct parasite_pty *ret, struct stasis_error *err);
 
 /* Execute one system call in the leader; *ret gets its result or -errno. */
 int inject_syscall(struct task *t, long nr, const uint64_t args[6], int64_t *ret,

@@ -9,7 +9,8 @@
 #include <stddef.h>
 
 /* <errno.h> numbers that decisions are made on. */
-enum { EINTR_NR = 4, EFAULT_NR = 14, EINVAL_NR = 22, ENOTSOCK_NR = 88, EMFILE_NR = 24, EIO_NR = 5 };
+enum { EINTR_NR = 4, EFAULT_NR = 14, EINVAL_NR = 22, ENOTSOCK_NR = 88, EMFILE_NR = 24, EIO_NR = 5,
+       E2BIG_NR = 7, EAGAIN_NR = 11 };
 
 /* Called by start.S. */
 int parasite_serve(struct wire_area *a);
@@ -38,5 +39,11 @@ long hash_update_guarded(struct wire_area *a, struct hash_state *st, const void 
 			 void (*update)(struct hash_state *, const void *, size_t));
 
 void write_runs(struct wire_area *a, int fd, uint64_t nr);
+
+/* 0 or errno. When it fails nothing has been taken that was not put back. */
+int pty_peek(struct parasite_pty *out, int master);
+
+/* Sets no restart block, unlike nanosleep(2). */
+void parasite_pause_1ms(void);
 
 #endif

@@ -69,4 +69,27 @@ struct parasite_timer {
 	int64_t value_ns, interval_ns;
 };
 
+/* What is queued in a pseudo-terminal: an input queue of PARASITE_PTY_QUEUE bytes on each side, and
+ * what the kernel keeps before it (drivers/tty/pty.c: 8192 bytes, and up to a page more). */
+#define PARASITE_PTY_QUEUE 4095
+#define PARASITE_PTY_LINES 12288
+#define PARASITE_PTY_BYTES 20000
+
+enum parasite_pty_stopped {
+	PARASITE_PTY_RUNS,
+	PARASITE_PTY_STOPPED_BY_CHAR, /* usually CONTROL-S */
+	PARASITE_PTY_STOPPED_BY_FLOW, /* tcflow(3) */
+};
+
+struct parasite_pty {
+	uint32_t nr_lines;   /* complete lines at the start of the input: canonical mode */
+	uint32_t input_len;  /* for the slave to read */
+	uint32_t output_len; /* for the master to read */
+	uint32_t stopped;    /* how the output is: enum parasite_pty_stopped */
+	uint16_t lines[PARASITE_PTY_LINES]; /* lengths; see tty_refill.h */
+	uint8_t input[PARASITE_PTY_BYTES];
+	uint8_t output[PARASITE_PTY_BYTES];
+};
+_Static_assert(sizeof(struct parasite_pty) <= 65536, "fits into the parasite's buffer");
+
 #endif

@@ -133,6 +133,8 @@ static int32_t execute(struct wire_area *a, const struct wire_request *req, int 
 	case WIRE_OP_POLICIES:
 		collect_policies(a, req->a[0]);
 		return 0;
+	case WIRE_OP_PTY:
+		return pty_peek((struct parasite_pty *)a->buffer, (int)req->a[0]);
 	default:
 		return EINVAL_NR;
 	}
@@ -158,11 +160,11 @@ static void answer_requests(struct wire_area *a, int sock)
 	}
 }
 
-static void pause_1ms(void)
+void parasite_pause_1ms(void)
 {
 	struct __kernel_timespec ts = {.tv_nsec = 1000000};
 
-	SYS5(ppoll, 0, 0, &ts, 0, 8); /* unlike nanosleep(2) it sets no restart block */
+	SYS5(ppoll, 0, 0, &ts, 0, 8);
 }
 
 /* The last number of /proc/TID/syscall, the instruction pointer; 0 when the thread is running now. */
@@ -281,7 +283,7 @@ static bool wait_until_alone(const struct wire_area *a)
 		running = w == WHERE_RUNNING ? running + 1 : 0;
 		is_alone = (w == WHERE_OUT || running >= RUNNING_MS) && have_all_left(a);
 		if (!is_alone)
-			pause_1ms();
+			parasite_pause_1ms();
 	}
 	if (dir >= 0)
 		SYS1(close, dir);
@@ -326,7 +328,7 @@ static void wait_for_engine_to_vanish(void)
 	const long pid = tracer();
 
 	for (int i = 0; i < MAX_MS && pid && tracer() == pid; i++)
-		pause_1ms();
+		parasite_pause_1ms();
 }
 
 /*

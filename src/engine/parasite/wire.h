@@ -58,6 +58,7 @@ enum wire_op {
 	WIRE_OP_MINCORE,   /* a[0] address, a[1] bytes; the answer is in the buffer */
 	WIRE_OP_SYSCALL,   /* nr, a[] */
 	WIRE_OP_POLICIES,  /* a[0] addresses in the buffer (struct parasite_policy), filled in */
+	WIRE_OP_PTY,	   /* a[0] a pseudo-terminal's master; struct parasite_pty in the buffer */
 };
 
 struct wire_request {

@@ -69,6 +69,10 @@ static const Stasis__FileId *file_of(const Stasis__Description *d)
 		return d->tty->file;
 	case STASIS__DESCRIPTION__KIND_UNIX_SOCKET:
 		return d->unix_socket->file;
+	case STASIS__DESCRIPTION__KIND_PTY_MASTER:
+		return d->pty_master->file;
+	case STASIS__DESCRIPTION__KIND_PTY_SLAVE:
+		return d->pty_slave->file;
 	default:
 		return NULL;
 	}

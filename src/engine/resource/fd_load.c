@@ -274,6 +274,7 @@ void fd_load_free(struct fd_load *c)
 	copy_back_undo(c);
 	unix_load_free(c);
 	close_pipes(c);
+	pty_load_done(c);
 	for (size_t i = 0; i < c->nr_descs; i++)
 		scoped_close_fd(&c->descs[i].fd);
 	for (size_t i = 0; i < c->nr_procs; i++) {

@@ -139,6 +139,9 @@ struct fd_desc *fd_save_adopt(struct fd_save *c, const struct fd_desc *from, int
 /* Let `from` refer to `to`. Returns the id of `to`, 0 without memory. */
 uint64_t fd_save_refer(struct fd_save *c, struct fd_desc *from, struct fd_desc *to);
 
+/* Is the control terminal of session sid (an id of ours) a pseudo-terminal whose master is in the tree? */
+bool fd_save_has_tty(struct fd_save *c, pid_t sid);
+
 /* Zeroed memory that lives as long as c, for records. */
 void *fd_save_alloc(struct fd_save *c, size_t len);
 char *fd_save_strdup(struct fd_save *c, const char *text);
@@ -192,6 +195,14 @@ int fd_load_install(struct fd_load *c, pid_t pid, struct stasis_error *err);
 /* In a restored process, after fd_load_install() and when the copies are closed: what belongs to the
  * process rather than to the description. */
 int fd_load_attach(struct fd_load *c, pid_t pid, struct stasis_error *err);
+
+/* In a restored process, between fd_load_open_all() and fd_load_install(), for a session whose control
+ * terminal is a pseudo-terminal of the tree (else nothing): its leader takes it, before it has children
+ * in the session; a member lets go of what it did not have; the leader sets the foreground group, when
+ * all have joined theirs. */
+int fd_load_take_tty(struct fd_load *c, pid_t sid, struct stasis_error *err);
+void fd_load_leave_tty(struct fd_load *c, pid_t sid);
+void fd_load_set_tty_group(struct fd_load *c, pid_t sid);
 
 /* After everything else: owners of descriptors (F_SETOWN), terminals' settings and foreground group,
  * SIGWINCH when the window changed. Called in the master while its copies are still open, when every

@@ -9,6 +9,7 @@
 #include "resource/resource.h"
 
 #include <fcntl.h>
+#include <signal.h>
 
 /* Bits of F_GETFL that fdinfo shows in addition: close-on-exec belongs to the descriptor. */
 #define FDINFO_CLOEXEC 02000000u
@@ -87,6 +88,8 @@ struct fd_save {
 	struct fd_probe *probe; /* the one in use; too large for a stack */
 	void *pipes; /* tsearch(3) tree of struct pipe_object */
 	size_t pipe_bytes_kept;
+	struct pty_pair *pty_pairs; /* see pty_save.c */
+	bool has_pty_pairs;	    /* they have been looked for */
 	int scratch[2]; /* our pipe for tee() */
 	uint64_t last_dev; /* file system whose magic is known */
 	uint32_t last_magic;
@@ -168,10 +171,46 @@ int pipe_check_object(struct fd_load *c, uint64_t id, bool is_external, struct s
 /* locks.c: "" when no lock is held through it, else the text of the obstacle */
 const char *lock_obstacle(const char *fdinfo, const char *path, char *buf, size_t len);
 
+/* tty.c: kernel Documentation/admin-guide/devices.txt */
+enum {
+	TTY_MAJOR = 4,
+	TTYAUX_MAJOR = 5,
+	PTMX_MINOR = 2,
+	PTS_FIRST_MAJOR = 136,
+	PTS_LAST_MAJOR = 143,
+};
+void tty_block_ttou(sigset_t *ret_old);
+void tty_unblock_ttou(const sigset_t *old);
+
+/* pty_save.c */
+bool pty_is_master(const struct stat *st);
+bool pty_is_slave(const struct stat *st);
+/* The save() of a terminal that may be the slave of a master of the tree; *ret_is_ours tells. */
+int pty_slave_save(struct fd_save *c, const struct fd_probe *p, bool *ret_is_ours,
+		   Stasis__Description *ret, struct stasis_error *err);
+
+/* pty_load.c */
+int pty_master_verify(struct session *s, struct fd_load *c, const Stasis__Description *d,
+		      struct stasis_error *err);
+int pty_master_load(struct session *s, struct fd_load *c, const Stasis__Description *d,
+		    struct stasis_error *err);
+int pty_master_wire(struct session *s, struct fd_load *c, const Stasis__Description *d,
+		    struct stasis_error *err);
+int pty_master_finish(struct session *s, struct fd_load *c, const Stasis__Description *d,
+		      struct stasis_error *err);
+int pty_slave_verify(struct session *s, struct fd_load *c, const Stasis__Description *d,
+		     struct stasis_error *err);
+int pty_slave_load(struct session *s, struct fd_load *c, const Stasis__Description *d,
+		   struct stasis_error *err);
+int pty_slave_wire(struct session *s, struct fd_load *c, const Stasis__Description *d,
+		   struct stasis_error *err);
+void pty_load_done(struct fd_load *c);
+
 /* kinds.c */
 const struct resource_kind *kind_of_tag(Stasis__Description__KindCase tag);
 
 extern const struct resource_kind kind_regular, kind_directory, kind_pipe, kind_fifo, kind_chardev,
+	kind_pty_slave, kind_pty_master,
 	kind_tty, kind_eventfd, kind_memfd, kind_unix, kind_timerfd, kind_signalfd,
 	kind_epoll, kind_pidfd, kind_unsupported;
 
@@ -241,6 +280,7 @@ struct fd_load {
 	object_fd_fn object_fd;
 	void *object_fd_arg;
 	pid_t foreground;
+	struct load_pty *ptys; /* made so far: see pty_load.c */
 	bool window_differs; /* the terminal has another size than at the checkpoint */
 	struct load_desc *current; /* the one that a kind verifies or loads */
 	bool wants_copy_back;	/* restart -C */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Terminals and the slave side of pseudo-terminals. As the guide says, the terminal of the one who
+ * Terminals, and the slave side of pseudo-terminals whose master is outside of the tree. As the guide says, the terminal of the one who
  * restarts takes the place of the control terminal, with the saved settings except speed and window
  * size; other terminals are opened again by path.
  */
@@ -14,15 +14,6 @@
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 
-/* kernel Documentation/admin-guide/devices.txt */
-enum {
-	TTY_MAJOR = 4,
-	TTYAUX_MAJOR = 5,
-	PTMX_MINOR = 2,
-	PTS_FIRST_MAJOR = 136,
-	PTS_LAST_MAJOR = 143,
-};
-
 static bool is_tty_major(dev_t rdev)
 {
 	return major(rdev) == TTY_MAJOR || major(rdev) == TTYAUX_MAJOR ||
@@ -35,8 +26,6 @@ static bool tty_match(const struct fd_probe *p)
 
 	if (!S_ISCHR(p->st.st_mode) || p->is_path)
 		return false;
-	if (p->st.st_rdev == makedev(TTYAUX_MAJOR, PTMX_MINOR))
-		return false; /* the master side */
 	if (p->local_fd < 0)
 		return is_tty_major(p->st.st_rdev);
 	return ioctl(p->local_fd, TCGETS2, &settings) == 0;
@@ -79,7 +68,7 @@ static int tty_save(struct session *s, struct fd_save *c, const struct fd_probe 
 		    Stasis__Description *ret, struct stasis_error *err)
 {
 	Stasis__Tty *r = fd_save_alloc(c, sizeof(*r));
-	bool is_controlling = false;
+	bool is_controlling = false, is_ours = false;
 
 	(void)s;
 	if (!r)
@@ -88,6 +77,10 @@ static int tty_save(struct session *s, struct fd_save *c, const struct fd_probe 
 	if (p->local_fd < 0)
 		return stasis_fail(err, STASIS_E_DENIED, "terminal '%.100s' cannot be looked at",
 				   p->link);
+	if (pty_slave_save(c, p, &is_ours, ret, err) < 0)
+		return -1;
+	if (is_ours)
+		return 0;
 	r->file = file_id_make(c, p);
 	if (!r->file)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a terminal");
@@ -154,7 +147,7 @@ static int tty_load(struct session *s, struct fd_load *c, const Stasis__Descript
 }
 
 /* Settings go in from the background too: with SIGTTOU blocked the kernel allows it (tty_ioctl(4)). */
-static void block_ttou(sigset_t *ret_old)
+void tty_block_ttou(sigset_t *ret_old)
 {
 	sigset_t set;
 
@@ -163,7 +156,7 @@ static void block_ttou(sigset_t *ret_old)
 	(void)pthread_sigmask(SIG_BLOCK, &set, ret_old); /* cannot fail with these arguments */
 }
 
-static void unblock_ttou(const sigset_t *old)
+void tty_unblock_ttou(const sigset_t *old)
 {
 	(void)pthread_sigmask(SIG_SETMASK, old, NULL);
 }
@@ -213,12 +206,12 @@ static int tty_finish(struct session *s, struct fd_load *c, const Stasis__Descri
 	int got = 0;
 
 	(void)err;
-	block_ttou(&old);
+	tty_block_ttou(&old);
 	if (r->termios.len)
 		got = set_settings(l->fd, r->termios.data, &why);
 	if (got == 0 && r->is_controlling && c->foreground)
 		got = give_terminal(l->fd, c->foreground, &why);
-	unblock_ttou(&old);
+	tty_unblock_ttou(&old);
 	if (r->is_controlling && window_differs(l->fd, r))
 		c->window_differs = true;
 	if (got < 0) {

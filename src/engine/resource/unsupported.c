@@ -100,19 +100,9 @@ static const char *socket_name(const struct fd_probe *p, char *buf, size_t len)
 
 static const char *device_name(const struct fd_probe *p, char *buf, size_t len)
 {
-	unsigned int number;
-
-	if (p->st.st_rdev == makedev(5, 2)) {
-		if (p->local_fd >= 0 && ioctl(p->local_fd, TIOCGPTN, &number) == 0)
-			(void)snprintf(buf, len, "master side of pseudo-terminal /dev/pts/%u",
-				       number);
-		else
-			(void)snprintf(buf, len, "master side of a pseudo-terminal");
-	} else {
-		(void)snprintf(buf, len, "%s device %u:%u '%.80s'",
-			       S_ISBLK(p->st.st_mode) ? "block" : "character",
-			       major(p->st.st_rdev), minor(p->st.st_rdev), p->link);
-	}
+	(void)snprintf(buf, len, "%s device %u:%u '%.80s'",
+		       S_ISBLK(p->st.st_mode) ? "block" : "character", major(p->st.st_rdev),
+		       minor(p->st.st_rdev), p->link);
 	return buf;
 }
 

@@ -35,11 +35,12 @@ static bool is_leader(const struct restore_proc *p)
 /*
  * A session with a control terminal gets the caller's, as the guide says. A terminal belongs to one
  * session and cannot be shared: a root that led its session joins the caller's instead of making one
- * that would have no terminal.
+ * that would have no terminal. One whose terminal is a pseudo-terminal of the tree leads as it did.
  */
 static void choose_leaders(struct restore *r)
 {
-	int tty = r->procs[0].process->tty_nr ? open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC) : -1;
+	const Stasis__Process *root = r->procs[0].process;
+	int tty = root->tty_nr && !root->has_own_tty ? open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC) : -1;
 
 	for (size_t i = 0; i < r->nr; i++) {
 		const Stasis__Process *p = r->procs[i].process;
@@ -328,12 +329,20 @@ int birth_create_root(struct restore *r, struct stasis_error *err)
 
 int birth_enter_session(struct restore *r, struct restore_proc *p, struct stasis_error *err)
 {
-	(void)r;
 	if (!is_leader(p) || getsid(0) == getpid())
 		return 0;
 	if (setsid() < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "setsid");
-	return 0;
+	return p->process->has_own_tty ? fd_load_take_tty(r->fds, getpid(), err) : 0;
+}
+
+/* Needs the groups of all, and the children to be born. */
+static void settle_tty(struct restore *r, const struct restore_proc *p)
+{
+	if (is_leader(p) && p->process->has_own_tty)
+		fd_load_set_tty_group(r->fds, (pid_t)p->process->pid);
+	else if (!p->process->has_own_tty)
+		fd_load_leave_tty(r->fds, (pid_t)p->process->sid);
 }
 
 /* Keeps the group alive until its members have joined. */
@@ -424,5 +433,6 @@ int birth_join_group(struct restore *r, struct restore_proc *p, struct stasis_er
 		return -1;
 	if (helper && waitpid(helper, NULL, 0) != helper)
 		return stasis_fail_errno(err, STASIS_E_INTERNAL, "stand-in %d", helper);
+	settle_tty(r, p);
 	return 0;
 }

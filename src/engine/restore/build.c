@@ -216,7 +216,7 @@ static void plan_foreground(struct restore *r)
 {
 	const Stasis__Process *root = r->procs[0].process;
 
-	if (root->tty_nr && root->tty_pgrp && !r->is_namespace)
+	if (root->tty_nr && !root->has_own_tty && root->tty_pgrp && !r->is_namespace)
 		fd_load_set_foreground(r->fds, (pid_t)root->tty_pgrp);
 }
 
