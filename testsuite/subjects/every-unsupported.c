@@ -27,21 +27,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int make_tcp(void)
-{
-	return socket(AF_INET, SOCK_STREAM, 0);
-}
-
-static int make_tcp6(void)
-{
-	return socket(AF_INET6, SOCK_STREAM, 0);
-}
-
-static int make_udp(void)
-{
-	return socket(AF_INET, SOCK_DGRAM, 0);
-}
-
 static int make_raw(void)
 {
 	return socket(AF_INET, SOCK_RAW, 1);
@@ -252,9 +237,6 @@ static const struct {
 	const char *text;
 	int (*make)(void);
 } kinds[] = {
-	{"TCP socket (IPv4)", make_tcp},
-	{"TCP socket (IPv6)", make_tcp6},
-	{"UDP socket (IPv4)", make_udp},
 	{"raw socket (IPv4)", make_raw},
 	{"netlink socket", make_netlink},
 	{"packet socket", make_packet},

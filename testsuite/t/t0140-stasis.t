@@ -44,7 +44,10 @@ test_expect_success 'check --json is JSON' '
 		[ "$(jq -r ".processes[0].fds[0].path" out)" = /dev/null ]; }
 '
 test_expect_success 'check names what is in the way' '
-	bash -c "exec 7<>/dev/udp/127.0.0.1/9; exec sleep 1000" </dev/null >/dev/null 2>&1 3>&- &
+	python3 -c "import os, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+os.dup2(s.fileno(), 7)
+os.execvp(\"sleep\", [\"sleep\", \"1000\"])" </dev/null >/dev/null 2>&1 3>&- &
 	target2=$!
 	wait_for "[ \"\$(cat /proc/$target2/comm)\" = sleep ]" &&
 	test_expect_status 3 stasis check $target2 >out &&

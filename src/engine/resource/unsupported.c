@@ -55,11 +55,11 @@ static const struct {
 	int family, type; /* type 0: any */
 	const char *what;
 } by_socket[] = {
-	{AF_INET,      SOCK_STREAM,    "TCP socket (IPv4)"},
-	{AF_INET,      SOCK_DGRAM,     "UDP socket (IPv4)"},
+	{AF_INET,      SOCK_STREAM,    "stream socket that is not TCP (MPTCP, SCTP, SMC)"},
+	{AF_INET,      SOCK_DGRAM,     "ICMP socket (IPv4)"},
 	{AF_INET,      SOCK_RAW,       "raw socket (IPv4)"},
-	{AF_INET6,     SOCK_STREAM,    "TCP socket (IPv6)"},
-	{AF_INET6,     SOCK_DGRAM,     "UDP socket (IPv6)"},
+	{AF_INET6,     SOCK_STREAM,    "stream socket that is not TCP (MPTCP, SCTP, SMC)"},
+	{AF_INET6,     SOCK_DGRAM,     "ICMP socket (IPv6)"},
 	{AF_INET6,     SOCK_RAW,       "raw socket (IPv6)"},
 	{AF_NETLINK,   0,              "netlink socket"},
 	{AF_PACKET,    0,              "packet socket"},

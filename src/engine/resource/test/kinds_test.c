@@ -3,6 +3,7 @@
 #include "resource/test/round.h"
 
 #include <asm/termbits.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -272,7 +273,7 @@ static void build_refused(struct round *r)
 	(void)sigemptyset(&set);
 	NEED(epoll_create1(0) == 3 && timerfd_create(CLOCK_MONOTONIC, 0) == 4);
 	NEED(timerfd_settime(4, 0, &soon, NULL) == 0 && signalfd(-1, &set, 0) == 5);
-	NEED(socket(AF_INET, SOCK_STREAM, 0) == 6 && fcntl(6, F_DUPFD, 7) == 7);
+	NEED(socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP) == 6 && fcntl(6, F_DUPFD, 7) == 7);
 	NEED(open("/proc/self/status", O_RDONLY) == 8 && open("/proc/self/ns/uts", O_RDONLY) == 9);
 }
 
@@ -296,7 +297,7 @@ static void other_kinds_are_all_named_with_the_way_out(void **state)
 	assert_non_null(strstr(r->err.text, "fd 3: epoll instance is not supported yet; close it"));
 	assert_int_equal(r->nr_obstacles, 6);
 	assert_true(round_obstacle(r, "fd 4: timerfd") && round_obstacle(r, "fd 5: signalfd"));
-	assert_true(round_obstacle(r, "fd 6: TCP socket (IPv4)"));
+	assert_true(round_obstacle(r, "fd 6: stream socket that is not TCP"));
 	assert_true(round_obstacle(r, "/status' tells of a process"));
 	assert_true(round_obstacle(r, "fd 9: uts namespace"));
 	r->s.is_forced = true;
