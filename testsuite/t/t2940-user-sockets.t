@@ -12,4 +12,12 @@ test_user_namespaces_work || test_skip_all "no user namespaces here"
 matrix tcp-listen
 matrix udp
 
+# What an ordinary user may not keep
+test_expect_success 'TCP connections: said at the checkpoint, reset or at their end after the restart' '
+	subject_start tcp-pairs lose &&
+	matrix_chkpnt_kill img >err 2>&1 && grep "will be reset at the restart: keeping it takes CAP_NET_ADMIN" err &&
+	"${as_user[@]}" timeout 60 restart -W "$SUBJECT_DIR/img" </dev/null >out 2>&1 3>&- && subject_verify
+'
+test_kill_all 2>/dev/null
+
 test_done

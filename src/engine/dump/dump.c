@@ -10,6 +10,7 @@
 #include "lib/fault.h"
 #include "lib/scoped.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -299,6 +300,12 @@ static int write_drafts(struct dump_plan *p, const struct stasis_dump_opts *opts
 	return 0;
 }
 
+static bool ends_tree(const struct dump_plan *p, const struct stasis_dump_opts *opts)
+{
+	return opts->signal_all == SIGKILL ||
+	       (opts->signal_root == SIGKILL && p->tree->nr_tasks == 1);
+}
+
 static void resume(struct dump_plan *p, const struct stasis_dump_opts *opts, uint64_t *ret_stopped_ns)
 {
 	struct tree_after after = {.signal_root = opts->signal_root,
@@ -306,6 +313,7 @@ static void resume(struct dump_plan *p, const struct stasis_dump_opts *opts, uin
 	uint64_t stopped_at = p->tree->stopped_at_ns;
 
 	tree_resume(ptr_take(&p->tree), &after);
+	fd_save_end(p->fds);
 	*ret_stopped_ns = now_ns() - stopped_at;
 }
 
@@ -336,6 +344,8 @@ static int write_all(struct dump_plan *p, const struct stasis_dump_opts *opts,
 	scoped(drafts_done) struct drafts drafts = {.nr = 0};
 	scoped(common_done) struct dump_common common = {.names = NULL};
 
+	if (ends_tree(p, opts))
+		fd_save_set_ending(p->fds);
 	if (fill_common(p->tree, opts, &common, err) < 0 ||
 	    create_drafts(p, opts, &common, &drafts, err) < 0)
 		return -1;

@@ -58,6 +58,24 @@ uint16_t inet_port(const ProtobufCBinaryData *addr)
 	return ntohs(addr_of(addr, &a)->v4.sin_port);
 }
 
+/* An IPv6 socket may talk to an IPv4 one: then both look like IPv4. */
+void inet_normalize(const ProtobufCBinaryData *addr, struct sockaddr_in6 *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (addr->len == sizeof(struct sockaddr_in6)) {
+		memcpy(ret, addr->data, sizeof(*ret));
+		ret->sin6_scope_id = 0;
+		ret->sin6_flowinfo = 0;
+	} else if (addr->len == sizeof(struct sockaddr_in)) {
+		const struct sockaddr_in *v4 = (const void *)addr->data;
+
+		ret->sin6_family = AF_INET6;
+		ret->sin6_port = v4->sin_port;
+		ret->sin6_addr.s6_addr[10] = ret->sin6_addr.s6_addr[11] = 0xff;
+		memcpy(&ret->sin6_addr.s6_addr[12], &v4->sin_addr, 4);
+	}
+}
+
 /* ---- dump ---- */
 
 static int keep_addr(struct fd_save *c, const union inet_addr *a, socklen_t len,

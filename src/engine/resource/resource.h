@@ -113,6 +113,13 @@ int fd_save_write(struct fd_save *c, struct task *t, struct image_writer *w,
 int fd_save_copy_files(struct fd_save *c, int dirfd, bool all, struct stasis_error *err);
 void fd_save_discard_copies(struct fd_save *c);
 
+/* Before fd_save_write(): every process of the tree is killed when all is saved. Connections to the
+ * outside then go on after a restart. */
+void fd_save_set_ending(struct fd_save *c);
+/* The processes have been sent their SIGKILL, and run no more: let go of their connections, in silence.
+ * Does nothing without the call above. */
+void fd_save_end(struct fd_save *c);
+
 /* Descriptors of one task for stasis_tree_info (malloc()ed as that structure demands). */
 int fd_save_describe(struct fd_save *c, struct task *t, struct stasis_proc_info *ret,
 		     struct stasis_error *err);

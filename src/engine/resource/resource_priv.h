@@ -39,6 +39,7 @@ struct fd_desc {
 	uint32_t fs_magic;
 	char *link;
 	struct pipe_object *pipe; /* when it is an end of one */
+	struct tcp_conn *tcp;	  /* when it is one; see tcp.h */
 	struct unix_saved *unix_socket; /* when it is one; see unix.h */
 	char *obstacle;	 /* why it cannot be saved */
 	bool is_used;	 /* a descriptor or description that is to be saved refers to it */
@@ -95,6 +96,8 @@ struct fd_save {
 	uint32_t last_magic;
 	size_t nr_obstacles;
 	struct stasis_error first_obstacle;
+	struct tcp_save *tcp; /* all connections, NULL when there is none */
+	bool is_ending;	      /* the tree is killed when all is saved */
 	struct copied_file *copies;
 	int copies_dirfd;
 	struct unix_table *unix_table; /* every Unix socket of the machine, NULL until needed */
@@ -167,6 +170,9 @@ void unix_load_free(struct fd_load *c);
 /* pipe_load.c */
 int pipe_fill(struct fd_load *c, int fd, const Stasis__Object *o, struct stasis_error *err);
 int pipe_check_object(struct fd_load *c, uint64_t id, bool is_external, struct stasis_error *err);
+
+/* tcp_save.c */
+void tcp_save_free(struct fd_save *c);
 
 /* locks.c: "" when no lock is held through it, else the text of the obstacle */
 const char *lock_obstacle(const char *fdinfo, const char *path, char *buf, size_t len);
@@ -286,6 +292,7 @@ struct fd_load {
 	bool wants_copy_back;	/* restart -C */
 	bool wants_rollback;	/* --rollback-files */
 	int copy_dirfd;		/* folder of the image, -1 when not needed */
+	bool is_unblocked;	/* packets of TCP connections are let through again */
 	struct put_back *backs; /* files that were replaced: see copy_back.c */
 	pid_t backs_pid;	/* who replaced them: a forked child undoes nothing */
 	struct unix_load *unix_load; /* Unix sockets, NULL until one is verified; see unix.h */

@@ -55,6 +55,7 @@ enum option_how {
 	LATE = 1u << 1,	  /* when the socket is bound, connected and its queues are filled */
 	BUFFER = 1u << 2, /* a buffer's size, which the kernel doubles when it is set */
 	SOFT = 1u << 3,	  /* a hint: whatever fails is only worth a warning */
+	NO_STREAM = 1u << 4, /* shown also for TCP, which abuses it, but not to be set there */
 };
 
 static const struct option_def {
@@ -123,9 +124,9 @@ static const struct option_def {
 	O(IPPROTO_IP, IP_CHECKSUM, 4, EARLY),
 	O(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 4, LATE),
 	O(IPPROTO_IP, IP_RECVFRAGSIZE, 4, EARLY),
-	O(IPPROTO_IP, IP_MULTICAST_IF, 4, EARLY),
-	O(IPPROTO_IP, IP_MULTICAST_TTL, 4, EARLY),
-	O(IPPROTO_IP, IP_MULTICAST_LOOP, 4, EARLY),
+	O(IPPROTO_IP, IP_MULTICAST_IF, 4, EARLY | NO_STREAM),
+	O(IPPROTO_IP, IP_MULTICAST_TTL, 4, EARLY | NO_STREAM),
+	O(IPPROTO_IP, IP_MULTICAST_LOOP, 4, EARLY | NO_STREAM),
 	O(IPPROTO_IP, IP_MULTICAST_ALL, 4, EARLY),
 	O(IPPROTO_IP, IP_UNICAST_IF, 4, EARLY),
 	N(IPPROTO_IP, IP_LOCAL_PORT_RANGE, 4, LATE),
@@ -135,9 +136,9 @@ static const struct option_def {
 	N(IPPROTO_IPV6, IPV6_FLOWINFO, 4, EARLY),
 	N(IPPROTO_IPV6, IPV6_FLOWINFO_SEND, 4, EARLY),
 	O(IPPROTO_IPV6, IPV6_UNICAST_HOPS, 4, EARLY),
-	O(IPPROTO_IPV6, IPV6_MULTICAST_IF, 4, EARLY),
-	O(IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 4, EARLY),
-	O(IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 4, EARLY),
+	O(IPPROTO_IPV6, IPV6_MULTICAST_IF, 4, EARLY | NO_STREAM),
+	O(IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 4, EARLY | NO_STREAM),
+	O(IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 4, EARLY | NO_STREAM),
 	O(IPPROTO_IPV6, IPV6_MULTICAST_ALL, 4, EARLY),
 	O(IPPROTO_IPV6, IPV6_MTU_DISCOVER, 4, EARLY),
 	O(IPPROTO_IPV6, IPV6_RECVERR, 4, EARLY),
@@ -305,6 +306,7 @@ int socket_options_save(struct fd_save *c, int fd, Stasis__SocketOptions **ret,
 			struct stasis_error *err)
 {
 	Stasis__SocketOptions *o = fd_save_alloc(c, sizeof(*o));
+	bool is_stream;
 
 	if (!o)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for socket options");
@@ -312,8 +314,10 @@ int socket_options_save(struct fd_save *c, int fd, Stasis__SocketOptions **ret,
 	o->options = fd_save_alloc(c, NR_OPTIONS * sizeof(*o->options));
 	if (!o->options)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for socket options");
+	is_stream = socket_int(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM;
 	for (size_t i = 0; i < NR_OPTIONS; i++)
-		if (save_option(c, fd, &options[i], o, err) < 0)
+		if (!(is_stream && options[i].how & NO_STREAM) &&
+		    save_option(c, fd, &options[i], o, err) < 0)
 			return -1;
 	*ret = o;
 	return save_filter(c, fd, o, err);

@@ -42,6 +42,8 @@ int socket_int(int fd, int level, int name); /* -1 when there is no such option 
 /* A classic "ADDRESS:PORT"; returns buf, which has INET_TEXT_BYTES. */
 const char *inet_text(const ProtobufCBinaryData *addr, char *buf);
 uint16_t inet_port(const ProtobufCBinaryData *addr);
+/* As an IPv6 address, which of IPv4 is a mapped one; without scope. */
+void inet_normalize(const ProtobufCBinaryData *addr, struct sockaddr_in6 *ret);
 
 /* Everything but the options is read anew: addresses, groups, options. */
 int inet_save(struct session *s, struct fd_save *c, const struct fd_probe *p,

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* TCP sockets: closed, bound, listening. */
-#include "resource/sockets.h"
+/*
+ * TCP sockets: closed, bound, listening; connections are in tcp_save.c and tcp_load.c. A connection that
+ * is over is one as well: it has an end, or an error, to tell of.
+ */
+#include "resource/tcp.h"
 
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -40,12 +44,23 @@ static void save_listener(struct session *s, const struct fd_probe *p, const str
 		       inet_text(&r->inet->local, text));
 }
 
+/* A socket that was connected once can be read to its end, or has an error to tell. */
+static bool was_connected(int fd, bool *ret_is_reset)
+{
+	struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+
+	(void)poll(&p, 1, 0);
+	*ret_is_reset = p.revents & POLLERR;
+	return p.revents & (POLLERR | POLLRDHUP);
+}
+
 static int tcp_save(struct session *s, struct fd_save *c, const struct fd_probe *p,
 		    Stasis__Description *ret, struct stasis_error *err)
 {
 	Stasis__TcpSocket *r = fd_save_alloc(c, sizeof(*r));
 	struct tcp_info info = {0};
 	socklen_t len = sizeof(info);
+	bool is_reset = false;
 
 	if (!r)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a socket");
@@ -57,12 +72,11 @@ static int tcp_save(struct session *s, struct fd_save *c, const struct fd_probe 
 	r->state = info.tcpi_state;
 	if (r->state == TCP_LISTEN)
 		save_listener(s, p, &info, r);
-	else if (r->state != TCP_CLOSE)
-		return stasis_fail(err, STASIS_E_UNSUPPORTED,
-				   "TCP connection is not supported yet; close it before the checkpoint");
 	ret->kind_case = STASIS__DESCRIPTION__KIND_TCP;
 	ret->tcp = r;
-	return 0;
+	if (r->state == TCP_LISTEN || (r->state == TCP_CLOSE && !was_connected(p->local_fd, &is_reset)))
+		return 0;
+	return tcp_conn_add(s, c, p, r, is_reset, err);
 }
 
 static int tcp_verify(struct session *s, struct fd_load *c, const Stasis__Description *d,
@@ -70,24 +84,24 @@ static int tcp_verify(struct session *s, struct fd_load *c, const Stasis__Descri
 {
 	const Stasis__TcpSocket *r = d->tcp;
 
-	(void)s;
-	(void)c;
 	if (inet_check(r->inet, err) < 0)
 		return -1;
 	if (r->inet->type != SOCK_STREAM || r->inet->protocol != IPPROTO_TCP ||
-	    (r->state != TCP_CLOSE && r->state != TCP_LISTEN))
+	    (!r->object && r->state != TCP_CLOSE && r->state != TCP_LISTEN))
 		return stasis_fail(err, STASIS_E_CORRUPT, "TCP socket of type %u in state %u",
 				   r->inet->type, r->state);
-	return inet_probe(r->inet, err);
+	return r->object ? tcp_conn_verify(s, c, r, err) : inet_probe(r->inet, err);
 }
 
 static int tcp_load(struct session *s, struct fd_load *c, const Stasis__Description *d,
 		    struct stasis_error *err)
 {
 	const Stasis__TcpSocket *r = d->tcp;
-	scoped_fd int fd = inet_open(s, r->inet, err);
+	scoped_fd int fd = -1;
 
-	(void)c;
+	if (r->object)
+		return tcp_conn_load(s, c, r, err);
+	fd = inet_open(s, r->inet, err);
 	if (fd < 0 || inet_bind(r->inet, fd, err) < 0)
 		return -1;
 	if (r->state == TCP_LISTEN && listen(fd, (int)r->backlog) < 0)
@@ -97,11 +111,19 @@ static int tcp_load(struct session *s, struct fd_load *c, const Stasis__Descript
 	return fd_take(&fd);
 }
 
+static int tcp_finish(struct session *s, struct fd_load *c, const Stasis__Description *d,
+		      struct stasis_error *err)
+{
+	return d->tcp->object ? tcp_conn_finish(s, c, d->tcp, c->current->fd, err) : 0;
+}
+
 const struct resource_kind kind_tcp = {
 	.name = "tcp",
 	.tag = STASIS__DESCRIPTION__KIND_TCP,
 	.match = tcp_match,
 	.save = tcp_save,
+	.write = tcp_conn_write,
 	.verify = tcp_verify,
 	.load = tcp_load,
+	.finish = tcp_finish,
 };
