@@ -9,6 +9,7 @@
 #			in every run; its stdout and stderr become files there.
 #	real_finish	turns what the run left in the folder (the current one) into what is to be
 #			compared: exports a database, removes logs that contain times
+#	real_owner	uid that real_command runs as, when it does not run as ourselves
 #
 # and calls real_program TITLE. All files of the folder are compared byte for byte.
 #
@@ -30,6 +31,7 @@ real_images=$test_scratch/images
 real_limit=${REAL_LIMIT:-120} # seconds for whatever we wait for
 real_command=(false)
 real_progress=
+real_owner= # uid that the folder of the run belongs to, when real_command runs as somebody else
 export real_input
 real_setup() { :; }
 real_finish() { :; }
@@ -56,6 +58,7 @@ real_close_inherited() {
 real_start() {
 	rm -rf "$real_work"
 	mkdir "$real_work"
+	[ -z "$real_owner" ] || chown "$real_owner" "$real_work"
 	(
 		cd "$real_work" || exit
 		real_close_inherited
