@@ -72,6 +72,26 @@ test_expect_success 'one that others are in too is refused by name' '
 	test_expect_status 3 chkpnt -q -r -f img4 "$job" 2>err && cat err &&
 	grep -q "net namespace that it shares with process $guest" err && [ ! -e img4 ]
 '
+# What lives in an IPC namespace of its own would be lost: with ipcmk(1), or with a queue.
+ipc_refused() { # FOLDER COMMAND WORDS
+	local job
+	mkdir -p "$1" && { (cd "$1" && exec setsid unshare -i sh -c "$2; echo \$\$ >status; exec sleep 60" \
+		</dev/null >out 2>&1 3>&-) & } &&
+		wait_for "[ -s $1/status ]" 10 && job=$(cat "$1/status") || return 1
+	test_expect_status 3 chkpnt -q -r -f "$1.img" "$job" 2>err
+	cat err
+	grep -q "has $3.* in an IPC namespace of its own" err && [ ! -e "$1.img" ]
+}
+test_expect_success 'System V semaphores in an IPC namespace are refused by name' '
+	ipc_refused sem "ipcmk -S 2" "a System V semaphore set"
+'
+test_expect_success 'System V shared memory that is not attached as well' '
+	ipc_refused shm "ipcmk -M 4096" "a System V shared memory segment"
+'
+test_expect_success 'a POSIX message queue as well' '
+	ipc_refused mq "python3 -c \"import ctypes
+ctypes.CDLL(None).mq_open(b\\\"/left\\\", 0o102, 0o600, None)\"" "the POSIX message queue ./left"
+'
 test_expect_success 'an interface that cannot be made again is refused by name' '
 	mkdir -p tap && { (cd tap && exec setsid unshare -n sh -c "ip tuntap add d0 mode tap && ip link set d0 up
 		echo \$\$ >status; exec sleep 60" </dev/null >out 2>&1 3>&-) & } &&

@@ -45,9 +45,10 @@ typedef int (*ns_inside_fn)(void *arg, struct stasis_error *err);
 int ns_run_inside(const struct task *t, const char *name, ns_inside_fn fn, void *arg,
 		  struct stasis_error *err);
 
-/* mounts_save.c, network.c: what is in a namespace of that type. */
+/* mounts_save.c, network.c, ipc.c: what is in a namespace of that type. */
 int ns_save_mounts(struct ns_save *n, struct ns_entry *e, struct stasis_error *err);
 int ns_save_network(struct ns_save *n, struct ns_entry *e, struct stasis_error *err);
+int ns_save_ipc(struct ns_save *n, struct ns_entry *e, struct stasis_error *err);
 
 /* archive.c: the files below dirfd, one file system only, as a pax archive, and back. */
 int ns_archive_write(int dirfd, int to_fd, struct stasis_error *err);

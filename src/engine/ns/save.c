@@ -203,8 +203,10 @@ static int save_content(struct ns_save *n, struct ns_entry *e, struct stasis_err
 		return ns_save_network(n, e, err);
 	case STASIS__NAMESPACE_TYPE__NAMESPACE_UTS:
 		return save_uts(n, e, err);
+	case STASIS__NAMESPACE_TYPE__NAMESPACE_IPC:
+		return ns_save_ipc(n, e, err);
 	default:
-		return 0; /* nothing in it, or nothing that is the namespace's */
+		return 0; /* nothing in it */
 	}
 }
 
