@@ -46,6 +46,21 @@ test_expect_success 'a shell container is restarted with the unshare that waits 
 	{ restart img </dev/null & } && pid=$! && wait_for "[ -n \"\$(container_inside)\" ]" 20 &&
 	container_ends_well && wait $pid
 '
+bubblewrap='bwrap --ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64
+	--ro-bind /etc /etc --proc /proc --dev /dev --tmpfs /run --bind /tmp /tmp --unshare-pid --unshare-net
+	--unshare-ipc --unshare-uts --unshare-cgroup --cap-add CAP_SYS_ADMIN'
+if [ -n "$(test_missing_programs bwrap)" ]; then
+	test_skip 'a bubblewrap container' 'needs the package bubblewrap'
+else
+	# shellcheck disable=SC2086 # is a list of words
+	test_expect_success 'a bubblewrap container' '
+		container_start $bubblewrap && chkpnt -q -r -K KILL -f bimg "$job" && wait_for "! [ -e /proc/$job ]" 10 &&
+		{ restart bimg </dev/null & } && pid=$! && wait_for "[ -n \"\$(container_inside)\" ]" 20 &&
+		: >job/go && wait_for "[ -s job/result ]" 10 && cat job/result job/out &&
+		grep -qE "^pid 2 host container visible [3-6] in order yes$" job/result && wait $pid
+	'
+fi
+test_kill_all
 test_expect_success 'the first process of the container alone, its number outside is kept' '
 	container_start unshare -pf unshare -mnui --mount-proc && inside=$(container_inside) &&
 	chkpnt -q -r -K KILL -f img2 "$inside" && wait_for "! [ -e /proc/$inside ]" 10 &&

@@ -55,7 +55,8 @@ static int check_mount(const Stasis__Namespace *rec, size_t i, struct stasis_err
 	    m->file_system > i + 1 || (m->file_system && !is_absolute(m->subtree)))
 		return stasis_fail(err, STASIS_E_CORRUPT, "mount %zu ('%.100s') of a namespace", i,
 				   m->point);
-	if (ns_mount_is_late(rec, i) && m->file_system && strcmp(m->subtree, "/") != 0)
+	if (ns_mount_is_late(rec, i) && m->file_system && strcmp(m->subtree, "/") != 0 &&
+	    strcmp(rec->mounts[m->file_system - 1]->subtree, "/") != 0)
 		return stasis_fail(err, STASIS_E_UNSUPPORTED,
 				   "'%.100s' is a part of a file system that is mounted late", m->point);
 	return 0;
@@ -193,20 +194,18 @@ static int move_to(int fd, const char *place, struct stasis_error *err)
 	return 0;
 }
 
-/* Read-only and the like last: what is below has to be put in first. */
-static int set_attributes(const char *place, const Stasis__Mount *m, struct stasis_error *err)
+/* By descriptor: what is mounted on top may hide the place. The root may be shared only when it is that. */
+static int set_attributes(int fd, const Stasis__Mount *m, struct stasis_error *err)
 {
-	const struct mount_attr set = {
-		.attr_set = m->attributes & ~(uint64_t)MOUNT_ATTR_NOATIME,
+	bool is_shared = m->is_shared && m->parent;
+	struct mount_attr attr = {
+		.attr_set = m->attributes,
 		.attr_clr = (m->attributes & MOUNT_ATTR_NOATIME) ? MOUNT_ATTR__ATIME : 0,
-		.propagation = m->is_shared ? MS_SHARED : MS_PRIVATE,
+		.propagation = is_shared ? MS_SHARED : MS_PRIVATE,
 	};
-	struct mount_attr attr = set;
 
-	if (m->attributes & MOUNT_ATTR_NOATIME)
-		attr.attr_set |= MOUNT_ATTR_NOATIME;
-	if (syscall(SYS_mount_setattr, AT_FDCWD, place, 0, &attr, sizeof(attr)) < 0)
-		return stasis_fail_errno(err, STASIS_E_IO, "set the flags of the mount '%.150s'", place);
+	if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "set the flags of the mount '%.150s'", m->point);
 	return 0;
 }
 
@@ -288,26 +287,7 @@ static int place_early(struct ns_load *n, struct ns_made *made, size_t i, struct
 	if (fd < 0)
 		return -1;
 	(void)snprintf(place, sizeof(place), NEW_ROOT "%s", i ? made->rec->mounts[i]->point : "");
-	return move_to(fd, place, err);
-}
-
-static int set_all_attributes(const Stasis__Namespace *rec, const char *root, bool late,
-			      struct stasis_error *err)
-{
-	char place[PATH_MAX + 64];
-
-	for (size_t i = rec->n_mounts; i-- > 0;) {
-		bool is_covered = false;
-
-		for (size_t k = i + 1; k < rec->n_mounts; k++)
-			is_covered |= rec->mounts[k]->parent == i + 1 &&
-				      !strcmp(rec->mounts[k]->point, rec->mounts[i]->point);
-		(void)snprintf(place, sizeof(place), "%s%s", root, i || late ? rec->mounts[i]->point : "");
-		if (!is_covered && ns_mount_is_late(rec, i) == late &&
-		    set_attributes(place, rec->mounts[i], err) < 0)
-			return -1;
-	}
-	return 0;
+	return move_to(fd, place, err) < 0 ? -1 : set_attributes(fd, made->rec->mounts[i], err);
 }
 
 static int prepare_workplace(struct stasis_error *err)
@@ -337,9 +317,25 @@ int ns_load_mounts(struct ns_load *n, struct ns_made *m, struct stasis_error *er
 	for (size_t i = 0; i < m->rec->n_mounts; i++)
 		if (needs_stand_in(m->rec, i) && place_stand_in(n, m->rec->mounts[i], err) < 0)
 			return -1;
-	if (set_all_attributes(m->rec, NEW_ROOT, false, err) < 0)
+	if (change_root(err) < 0)
 		return -1;
-	return change_root(err);
+	if (m->rec->mounts[0]->is_shared && mount(NULL, "/", NULL, MS_SHARED, NULL) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "share the root of a mount namespace");
+	return 0;
+}
+
+/* Parts of a late file system that stand elsewhere, as a read-only /proc/sys: from where it stands itself. */
+static int late_part(struct ns_load *n, const Stasis__Namespace *rec, const Stasis__Mount *m,
+		     struct stasis_error *err)
+{
+	char path[2 * PATH_MAX];
+	int fd;
+
+	if (!strcmp(m->subtree, "/"))
+		return make_file_system(n, m, err);
+	(void)snprintf(path, sizeof(path), "%s%s", rec->mounts[m->file_system - 1]->point, m->subtree);
+	fd = ns_clone_mount(path);
+	return fd < 0 ? stasis_fail_errno(err, STASIS_E_IO, "'%.150s'", path) : fd;
 }
 
 int ns_load_late_mounts(struct ns_load *n, struct ns_made *m, struct stasis_error *err)
@@ -353,9 +349,10 @@ int ns_load_late_mounts(struct ns_load *n, struct ns_made *m, struct stasis_erro
 		if (needs_stand_in(m->rec, i) && umount2(r->point, MNT_DETACH) < 0)
 			return stasis_fail_errno(err, STASIS_E_IO, "unmount '%s'", r->point);
 		fd = m->bind_fds[i] >= 0 ? fcntl(m->bind_fds[i], F_DUPFD_CLOEXEC, 0)
-					 : make_file_system(n, r, err);
-		if (fd < 0 || move_to(fd, r->point, err) < 0 || extract(n, r, r->point, err) < 0)
+					 : late_part(n, m->rec, r, err);
+		if (fd < 0 || move_to(fd, r->point, err) < 0 || extract(n, r, r->point, err) < 0 ||
+		    set_attributes(fd, r, err) < 0)
 			return -1;
 	}
-	return set_all_attributes(m->rec, "", true, err);
+	return 0;
 }
