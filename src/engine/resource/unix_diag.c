@@ -111,7 +111,7 @@ static struct unix_info *add(struct unix_table *t)
 	return &t->infos[t->nr++];
 }
 
-static int take_socket(struct fd_save *c, const struct nlmsghdr *head)
+static int take_socket(struct fd_save *c, struct nlmsghdr *head)
 {
 	const struct unix_diag_msg *m = NLMSG_DATA(head);
 	int left = (int)head->nlmsg_len - (int)NLMSG_LENGTH(sizeof(*m));
@@ -144,10 +144,10 @@ static int take_socket(struct fd_save *c, const struct nlmsghdr *head)
 }
 
 /* 1: there is more to come. */
-static int take_answer(struct fd_save *c, const uint8_t *answer, size_t len,
+static int take_answer(struct fd_save *c, uint8_t *answer, size_t len,
 		       struct stasis_error *err)
 {
-	for (const struct nlmsghdr *h = (const void *)answer; NLMSG_OK(h, len);
+	for (struct nlmsghdr *h = (void *)answer; NLMSG_OK(h, len);
 	     h = NLMSG_NEXT(h, len)) {
 		if (h->nlmsg_type == NLMSG_DONE)
 			return 0;
