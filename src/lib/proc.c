@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum {
 	PROC_STAT_MAX_BYTES = 8192,
@@ -317,4 +318,17 @@ int proc_read_timens(int procfd, struct proc_timens *ret, struct stasis_error *e
 	}
 	*ret = r;
 	return 0;
+}
+
+void proc_await_stopped(int procfd)
+{
+	enum { TRIES = 5000 };
+	const struct timespec pause = {.tv_nsec = 100000};
+	struct proc_stat st;
+
+	for (int i = 0; i < TRIES; i++) {
+		if (proc_read_stat(procfd, "stat", &st, NULL) < 0 || strchr("TZX", st.state))
+			return;
+		(void)nanosleep(&pause, NULL); /* too short is fine */
+	}
 }

@@ -33,6 +33,13 @@ struct proc_stat {
 /* name: "stat", or "task/TID/stat". */
 int proc_read_stat(int procfd, const char *name, struct proc_stat *ret, struct stasis_error *err);
 
+/*
+ * Wait, half a second at most, until a process that was let go by its tracer with a stop signal pending
+ * or in effect stands still by job control. In between it is in state R for a moment, also to its
+ * relatives. Returns at once when it is gone or cannot be read.
+ */
+void proc_await_stopped(int procfd);
+
 #define PROC_MAX_GROUPS 65536
 #define PROC_MAX_NS_IDS 33 /* pid namespaces nest 32 deep: MAX_PID_NS_LEVEL */
 

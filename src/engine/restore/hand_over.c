@@ -4,6 +4,7 @@
  * saved registers in, takes the restorer's zone out and lets them go at once.
  */
 #include "inject/inject.h"
+#include "lib/proc.h"
 #include "lib/scoped.h"
 #include "restore/restore_priv.h"
 
@@ -211,17 +212,6 @@ static int put_regs_one(struct restore *r, struct restore_proc *p, size_t k, str
 	return 0;
 }
 
-static int detach_one(struct restore *r, struct restore_proc *p, size_t k, struct arch_regs *regs,
-		      struct stasis_error *err)
-{
-	(void)r;
-	(void)regs;
-	(void)err;
-	/* a thread that a signal of ours has just killed is gone: nothing to let go */
-	(void)ptrace(PTRACE_DETACH, tid_of(p, k), NULL, NULL);
-	return 0;
-}
-
 static int stop_signal(const struct restore *r, const struct restore_proc *p)
 {
 	if (r->opts->flags & (STASIS_RESTORE_STOPPED | STASIS_RESTORE_TRACED))
@@ -274,6 +264,38 @@ static int set_pdeath_signal(struct restore *r, struct restore_proc *p, size_t k
 	return leave_syscall_stop(tid_of(p, k), err);
 }
 
+static void detach(const struct restore_proc *p)
+{
+	/* a thread that a signal of ours has just killed is gone: nothing to let go */
+	for (size_t k = 0; k < p->nr_threads; k++)
+		(void)ptrace(PTRACE_DETACH, tid_of(p, k), NULL, NULL);
+}
+
+static void await_stopped(const struct restore *r, const struct restore_proc *p)
+{
+	scoped_fd int procfd = -1;
+
+	if (!p->nr_threads || r->opts->signal_all || r->opts->signal_root)
+		return; /* the signals may have ended the stop */
+	procfd = proc_open((pid_t)p->process->pid, NULL);
+	if (procfd >= 0)
+		proc_await_stopped(procfd);
+}
+
+/* Those that are to stand still first: no parent may see its stopped child run. */
+static void detach_all(const struct restore *r)
+{
+	for (size_t i = 0; i < r->nr; i++)
+		if (stop_signal(r, &r->procs[i]))
+			detach(&r->procs[i]);
+	for (size_t i = 0; i < r->nr; i++)
+		if (stop_signal(r, &r->procs[i]))
+			await_stopped(r, &r->procs[i]);
+	for (size_t i = 0; i < r->nr; i++)
+		if (!stop_signal(r, &r->procs[i]))
+			detach(&r->procs[i]);
+}
+
 int hand_over_stop(struct restore *r, struct stasis_error *err)
 {
 	if (for_each_thread(r, stop_one, NULL, err) < 0)
@@ -292,5 +314,6 @@ int hand_over_run(struct restore *r, struct stasis_error *err)
 	    for_each_thread(r, put_regs_one, regs, err) < 0)
 		return -1;
 	send_signals(r);
-	return for_each_thread(r, detach_one, regs, err);
+	detach_all(r);
+	return 0;
 }

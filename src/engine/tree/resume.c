@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Letting go. Whatever was in the way of running on is taken out before the first thread runs. */
 #include "inject/inject.h"
+#include "lib/proc.h"
 #include "lib/scoped.h"
 #include "tree/tree_priv.h"
 
@@ -84,6 +85,31 @@ static void let_go(struct thread *th)
 		let_go_running(th);
 }
 
+static void let_go_task(struct task *t)
+{
+	for (size_t k = 0; k < t->nr_threads; k++)
+		let_go(&t->threads[k]);
+}
+
+/* Those that are to stand still first: no parent may see its stopped child run. Signals, which may
+ * end the stop, are not waited for. */
+static void let_go_all(struct tree *t, const struct tree_after *after)
+{
+	bool is_signalled = after && (after->signal_all || after->signal_root);
+	struct task *task;
+	size_t i;
+
+	tree_for_each(t, i, task)
+		if (task->state == TASK_STOPPED)
+			let_go_task(task);
+	tree_for_each(t, i, task)
+		if (task->state == TASK_STOPPED && !is_signalled)
+			proc_await_stopped(task_leaderfd(task));
+	tree_for_each(t, i, task)
+		if (task->state != TASK_STOPPED)
+			let_go_task(task);
+}
+
 void tree_resume(struct tree *t, const struct tree_after *after)
 {
 	int saved = errno;
@@ -95,9 +121,7 @@ void tree_resume(struct tree *t, const struct tree_after *after)
 	tree_for_each(t, i, task)
 		inject_close(task);
 	send_signals(t, after);
-	tree_for_each(t, i, task)
-		for (size_t k = 0; k < task->nr_threads; k++)
-			let_go(&task->threads[k]);
+	let_go_all(t, after);
 	tree_for_each(t, i, task)
 		task_free(task);
 	free(t->tasks);
