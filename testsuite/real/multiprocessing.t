@@ -12,7 +12,7 @@ real_setup() {
 import hashlib, multiprocessing, os, socket
 from multiprocessing import reduction
 
-ROUNDS = 1500
+ROUNDS = 5000
 
 def work(jobs, results, line, number):
     while True:

@@ -3,7 +3,8 @@
  * A client of a server that is not in the tree: tcp-client PORT. The server sends back what it
  * gets. It keeps bytes on their way both ways and checks each, until "go"; then it reads the rest to the
  * end. `tcp-client PORT gone` only waits for a byte and wants ECONNRESET; `tcp-client PORT eof` has
- * had the server's end and a few bytes unread.
+ * had the server's end and a few bytes unread; `tcp-client PORT unsent` has filled its send queue
+ * while the server reads nothing, and wants ECONNRESET.
  */
 #include "subject.h"
 
@@ -77,6 +78,26 @@ static void run_gone(int fd)
 	subject_ok();
 }
 
+static void run_unsent(int fd)
+{
+	static const char bytes[CHUNK];
+	size_t nr_full = 0;
+	char c;
+
+	while (nr_full < 20) { /* no room here and none there, for a fifth of a second */
+		struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+		if (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+			nr_full = 0;
+		else if (poll(&p, 1, 10) == 0)
+			nr_full++;
+	}
+	subject_ready();
+	subject_wait_go();
+	CHECK(recv(fd, &c, 1, 0) < 0 && errno == ECONNRESET);
+	subject_ok();
+}
+
 static void run_eof(int fd)
 {
 	struct tcp_info info = {0};
@@ -106,6 +127,8 @@ int main(int argc, char **argv)
 		run_gone(fd);
 	if (argc > 2 && !strcmp(argv[2], "eof"))
 		run_eof(fd);
+	if (argc > 2 && !strcmp(argv[2], "unsent"))
+		run_unsent(fd);
 	while (sent < 3 * AHEAD)
 		move_bytes(fd, &sent, &received);
 	subject_ready();

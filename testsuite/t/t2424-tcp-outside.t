@@ -9,17 +9,19 @@ test_is_root || test_skip_all "keeping connections takes CAP_NET_ADMIN"
 [ -n "$(ldconfig -p | grep libnftables.so.1)" ] || test_skip_all "no libnftables here"
 [ -z "$(test_missing_programs nft)" ] && nft list tables >/dev/null 2>&1 || test_skip_all "nftables may not be used here"
 
-# Sends back what it gets, over each connection until its end. When it is killed, its connections are gone at
-# once (SO_LINGER). Without our mark: what cleans up between tests is to leave it alone.
+# Sends back what it gets, over each connection until its end; `start_server deaf` reads nothing. When it
+# is killed, its connections are gone at once (SO_LINGER). Without our mark: what cleans up between tests is to leave it alone.
 start_server() {
 	rm -f port
 	env -u STASIS_TEST_MARK python3 -c '
-import os, socket, struct, threading
+import os, socket, struct, sys, threading, time
 def linger(s, on):
 	s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, 0))
 def serve(s):
 	linger(s, 1)
 	try:
+		while sys.argv[1:] == ["deaf"]:
+			time.sleep(1000)
 		while True:
 			data = s.recv(65536)
 			if not data:
@@ -37,7 +39,7 @@ l.listen()
 open(".port", "w").write(str(l.getsockname()[1]))
 os.rename(".port", "port")
 while True:
-	threading.Thread(target=serve, args=(l.accept()[0],)).start()' 3>&- &
+	threading.Thread(target=serve, args=(l.accept()[0],)).start()' "$@" 3>&- &
 	server=$!
 	wait_for '[ -e port ]'
 }
@@ -72,6 +74,12 @@ test_expect_success 'the server is killed meanwhile: the program gets ECONNRESET
 	stop_server && restart -W "$SUBJECT_DIR/img" && no_table_is_left &&
 	: >"$SUBJECT_DIR/go" && wait_for "[ -e \"\$SUBJECT_DIR/verdict\" ]" &&
 	grep "errno $(python3 -c "import errno; print(errno.ECONNRESET)")" "$SUBJECT_DIR/verdict"
+'
+test_kill_all 2>/dev/null
+
+test_expect_success 'and so does who had bytes that were not sent yet' '
+	start_server deaf && subject_start tcp-client "$(cat port)" unsent && matrix_chkpnt_kill img &&
+	stop_server && restart -W "$SUBJECT_DIR/img" && subject_verify
 '
 test_kill_all 2>/dev/null
 

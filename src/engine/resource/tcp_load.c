@@ -7,6 +7,7 @@
 #include "resource/tcp.h"
 
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -275,6 +276,37 @@ static void unblock(struct session *s, struct fd_load *c, const Stasis__TcpState
 		       st->block, why.text);
 }
 
+/* The far end may be gone: its answer to what we send is a reset. Such an error is for the program to
+ * get: poll() leaves it where it is, send() would take it away. One send(), for the same reason. */
+static int send_rest(int fd, const uint8_t *bytes, size_t len, struct stasis_error *err)
+{
+	while (len) {
+		struct pollfd p = {.fd = fd};
+		ssize_t n;
+
+		if (poll(&p, 1, 0) > 0 && p.revents & (POLLERR | POLLHUP))
+			return 0;
+		n = send(fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && (errno == ECONNRESET || errno == EPIPE))
+			return 0;
+		if (n <= 0)
+			return stasis_fail_errno(err, STASIS_E_IO, "send what a TCP connection had not sent");
+		bytes += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* A window probe is sent when a socket leaves repair mode: its answer makes both ends go on at once. */
+static int probe_window(int fd, struct stasis_error *err)
+{
+	if (begin_repair(fd, err) < 0)
+		return -1;
+	if (set(fd, TCP_REPAIR, REPAIR_OFF) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "leave TCP_REPAIR");
+	return 0;
+}
+
 /* All that was not sent, or will be sent again, goes the usual way. */
 static int finish_kept(struct fd_load *c, const Stasis__TcpSocket *r, const Stasis__TcpState *st, int fd,
 		       struct stasis_error *err)
@@ -285,9 +317,10 @@ static int finish_kept(struct fd_load *c, const Stasis__TcpSocket *r, const Stas
 
 	if (read_bytes(c, r, &bytes, err) < 0)
 		return -1;
-	if (set(fd, TCP_REPAIR, (uint32_t)(peer ? REPAIR_OFF_NO_WP : REPAIR_OFF)) < 0)
+	if (set(fd, TCP_REPAIR, (uint32_t)REPAIR_OFF_NO_WP) < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "leave TCP_REPAIR");
-	if (put_bytes(fd, bytes + begin, st->send_len - begin, err) < 0)
+	if (send_rest(fd, bytes + begin, st->send_len - begin, err) < 0 ||
+	    (!peer && probe_window(fd, err) < 0))
 		return -1;
 	if (tcp_sent_fin(st->state) && shutdown(fd, SHUT_WR) < 0 && errno != ENOTCONN)
 		return stasis_fail_errno(err, STASIS_E_IO, "shutdown of a TCP connection");
