@@ -9,7 +9,7 @@
 # process the test left, under a time limit (TEST_LIMIT, in seconds, set before the line above).
 # Options of a test run by hand:
 #
-#	-v   show what the bodies print
+#	-v   show what each body printed, when it is done
 #	-k   keep the scratch folder of a failed test
 #
 # Where the programs are: $top_builddir, or the nearest of ./ and ./build that has been configured.
@@ -145,14 +145,10 @@ test_skip_all() {
 test_expect_success() {
 	local status
 	: >"$test_log"
-	if [ -n "$test_is_verbose" ]; then
-		echo "# $1" >&3
-		eval "$2" > >(tee -a "$test_log" >&2) 2>&1 </dev/null
-		status=$?
-	else
-		eval "$2" >>"$test_log" 2>&1 </dev/null
-		status=$?
-	fi
+	[ -z "$test_is_verbose" ] || echo "# $1" >&3
+	eval "$2" >>"$test_log" 2>&1 </dev/null
+	status=$?
+	[ -z "$test_is_verbose" ] || cat "$test_log" >&2
 	if [ "$status" = 0 ]; then
 		test_pass "$1"
 	else
