@@ -320,7 +320,7 @@ int proc_read_timens(int procfd, struct proc_timens *ret, struct stasis_error *e
 	return 0;
 }
 
-void proc_await_stopped(int procfd)
+bool proc_await_stopped(int procfd)
 {
 	enum { TRIES = 5000 };
 	const struct timespec pause = {.tv_nsec = 100000};
@@ -328,7 +328,8 @@ void proc_await_stopped(int procfd)
 
 	for (int i = 0; i < TRIES; i++) {
 		if (proc_read_stat(procfd, "stat", &st, NULL) < 0 || strchr("TZX", st.state))
-			return;
+			return true;
 		(void)nanosleep(&pause, NULL); /* too short is fine */
 	}
+	return false;
 }

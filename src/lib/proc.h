@@ -36,9 +36,9 @@ int proc_read_stat(int procfd, const char *name, struct proc_stat *ret, struct s
 /*
  * Wait, half a second at most, until a process that was let go by its tracer with a stop signal pending
  * or in effect stands still by job control. In between it is in state R for a moment, also to its
- * relatives. Returns at once when it is gone or cannot be read.
+ * relatives. Returns at once when it is gone or cannot be read. False: it runs on.
  */
-void proc_await_stopped(int procfd);
+bool proc_await_stopped(int procfd);
 
 #define PROC_MAX_GROUPS 65536
 #define PROC_MAX_NS_IDS 33 /* pid namespaces nest 32 deep: MAX_PID_NS_LEVEL */

@@ -76,7 +76,7 @@ type_more() { # N
 	type_at script 'echo "$x '"$1"'" | tee -a said' Enter
 	wait_for "grep -q $1 work/said 2>/dev/null" && grep -qx "kept $1" work/said &&
 		wait_for '[ $(wc -l 2>/dev/null <work/jobs) = 2 ]' && cat work/jobs &&
-		grep -q 'Running *sleep 1000' work/jobs && grep -q 'Stopped.*cat' work/jobs && rm work/jobs
+		grep -q 'Running *sleep 1000' work/jobs && grep -q 'Stopped  *cat' work/jobs && rm work/jobs
 }
 
 end_work() {

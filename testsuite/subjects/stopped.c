@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Children stopped by SIGSTOP and SIGTSTP stay stopped, and go on with SIGCONT. */
+/* Children stopped by SIGSTOP and SIGTSTP stay stopped, by the same signal, and go on with SIGCONT. */
 #include "subject.h"
 
 #include <fcntl.h>
@@ -15,6 +15,8 @@ static pid_t start_stopped(int signo)
 	pid_t pid = subject_fork();
 
 	if (!pid) {
+		if (signo != SIGSTOP) /* like a job of a shell: this stops nobody in an orphaned group */
+			CHECK(setpgid(0, 0) == 0);
 		(void)raise(signo);
 		_exit(signo);
 	}
@@ -42,12 +44,14 @@ static char state_of(pid_t pid)
 
 static void wake(pid_t pid, int want)
 {
+	siginfo_t si;
 	int status;
 
 	if (state_of(pid) != 'T')
 		subject_bad("stopped child is in state %c", state_of(pid));
 	subject_nap_ms(30);
 	CHECK(state_of(pid) == 'T');
+	CHECK(waitid(P_PID, (id_t)pid, &si, WSTOPPED) == 0 && si.si_status == want);
 	CHECK(kill(pid, SIGCONT) == 0);
 	do {
 		CHECK(waitpid(pid, &status, 0) == pid);
@@ -61,10 +65,10 @@ int main(void)
 
 	subject_init();
 	a = start_stopped(SIGSTOP);
-	b = start_stopped(SIGSTOP);
+	b = start_stopped(SIGTSTP);
 	subject_ready();
 	subject_wait_go();
 	wake(a, SIGSTOP);
-	wake(b, SIGSTOP);
+	wake(b, SIGTSTP);
 	subject_ok();
 }

@@ -216,7 +216,7 @@ static int stop_signal(const struct restore *r, const struct restore_proc *p)
 {
 	if (r->opts->flags & (STASIS_RESTORE_STOPPED | STASIS_RESTORE_TRACED))
 		return SIGSTOP;
-	return p->process->state == STASIS__PROCESS_STATE__PROCESS_STOPPED ? SIGSTOP : 0;
+	return p->process->state == STASIS__PROCESS_STATE__PROCESS_STOPPED ? job_stop_signal(r, p) : 0;
 }
 
 /* While all still stand: those that were stopped stop again, then what the caller asked for. */
@@ -278,8 +278,9 @@ static void await_stopped(const struct restore *r, const struct restore_proc *p)
 	if (!p->nr_threads || r->opts->signal_all || r->opts->signal_root)
 		return; /* the signals may have ended the stop */
 	procfd = proc_open((pid_t)p->process->pid, NULL);
-	if (procfd >= 0)
-		proc_await_stopped(procfd);
+	if (procfd >= 0 && !proc_await_stopped(procfd) &&
+	    kill((pid_t)p->process->pid, SIGSTOP) == 0)
+		(void)proc_await_stopped(procfd);
 }
 
 /* Those that are to stand still first: no parent may see its stopped child run. */

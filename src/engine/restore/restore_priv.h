@@ -58,7 +58,8 @@ struct restore_shared {
 	struct restore_slot slots[];
 };
 
-enum restore_outcome { RESTORE_PENDING, RESTORE_DONE, RESTORE_FAILED };
+/* RESTORE_SEEN: done, and the caller knows the root's pid */
+enum restore_outcome { RESTORE_PENDING, RESTORE_DONE, RESTORE_SEEN };
 
 enum { VDSO_MAX_MAPS = 8 };
 
@@ -189,6 +190,9 @@ size_t seccomp_count(const struct restore *r); /* threads that are to be confine
 int hand_over_trace_confined(struct restore *r, struct stasis_error *err);
 int hand_over_stop(struct restore *r, struct stasis_error *err); /* every thread stands */
 int hand_over_run(struct restore *r, struct stasis_error *err);
+
+/* job_stop.c: with which signal a process that was stopped by job control stops again. */
+int job_stop_signal(const struct restore *r, const struct restore_proc *p);
 
 /* namespace.c */
 /* fork() into a new pid and mount namespace (and user namespace). 0 in the child, its first process. */

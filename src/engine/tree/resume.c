@@ -104,7 +104,7 @@ static void let_go_all(struct tree *t, const struct tree_after *after)
 			let_go_task(task);
 	tree_for_each(t, i, task)
 		if (task->state == TASK_STOPPED && !is_signalled)
-			proc_await_stopped(task_leaderfd(task));
+			(void)proc_await_stopped(task_leaderfd(task));
 	tree_for_each(t, i, task)
 		if (task->state != TASK_STOPPED)
 			let_go_task(task);
