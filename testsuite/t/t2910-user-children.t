@@ -16,4 +16,13 @@ matrix stopped
 matrix sessions
 matrix futex-200
 
+# strace holds up restart alone, when it learns that all is done.
+test_expect_success 'a root that ends before restart has looked at it is not missed' '
+	subject_start chain && matrix_chkpnt_kill img && {
+		"${as_user[@]}" strace -qq -o /dev/null -e inject=futex:delay_exit=300000 \
+			restart -k KILL "$SUBJECT_DIR/img" </dev/null 3>&-
+		s=$?; echo "status $s"; [ $s = 137 ]
+	}
+'
+
 test_done

@@ -8,7 +8,9 @@
 #include "restore/restore_priv.h"
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,9 +20,10 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { CHILDREN_MAX_BYTES = 1 << 16 };
+enum { CHILDREN_MAX_BYTES = 1 << 16, CALLER_POLL_NS = 50000000 };
 
 static int write_proc_file(pid_t pid, const char *name, const char *text, struct stasis_error *err)
 {
@@ -114,12 +117,25 @@ static void report(struct restore *r, int status)
 	(void)!write(r->status_fd, &status, sizeof(status)); /* nobody may be waiting any more */
 }
 
+/* The caller finds the root among our children: it may have ended, but not be gone. */
+static void await_caller(const struct restore *r)
+{
+	const struct timespec poll_time = {.tv_nsec = CALLER_POLL_NS};
+	struct pollfd caller = {.fd = r->status_fd};
+
+	while (__atomic_load_n(&r->shared->outcome, __ATOMIC_SEQ_CST) != RESTORE_SEEN &&
+	       (poll(&caller, 1, 0) == 0)) /* else POLLERR: the caller is dead */
+		(void)syscall(SYS_futex, &r->shared->outcome, FUTEX_WAIT, RESTORE_DONE, &poll_time, NULL,
+			      0);
+}
+
 void namespace_serve(struct restore *r)
 {
 	pid_t root = (pid_t)r->procs[0].process->pid, pid;
 	int status, report_fd;
 
 	(void)signal(SIGPIPE, SIG_IGN);
+	await_caller(r);
 	/* nothing of the restart is needed any more, least of all its descriptors */
 	report_fd = dup2(r->status_fd, 0);
 	(void)syscall(SYS_close_range, 1, ~0u, 0);

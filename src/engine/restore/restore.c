@@ -152,6 +152,8 @@ static int run_builder(struct restore *r, struct stasis_restored *ret, struct st
 	ret->nr_procs = r->nr;
 	ret->status_fd = r->status_fd;
 	r->status_fd = -1;
+	__atomic_store_n(&r->shared->outcome, RESTORE_SEEN, __ATOMIC_SEQ_CST);
+	shared_wake(&r->shared->outcome);
 	if (!r->is_namespace)
 		(void)waitpid(builder, NULL, 0);
 	return 0;
