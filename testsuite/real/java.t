@@ -55,4 +55,5 @@ END
 real_command=(java -Xmx256m -XX:+UseG1GC -cp "$real_input" Work)
 
 real_program OpenJDK
+real_program_as_user OpenJDK
 test_done

@@ -75,4 +75,5 @@ END
 real_command=("$python" "$real_input/work.py")
 
 real_program multiprocessing
+real_program_as_user multiprocessing
 test_done

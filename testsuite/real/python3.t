@@ -76,4 +76,5 @@ END
 real_command=("$python" "$real_input/work.py")
 
 real_program python3
+real_program_as_user python3
 test_done

@@ -11,7 +11,7 @@
 #			compared: exports a database, removes logs that contain times
 #	real_owner	uid that real_command runs as, when it does not run as ourselves
 #
-# and calls real_program TITLE. All files of the folder are compared byte for byte.
+# and calls real_program TITLE, and perhaps real_program_as_user TITLE after it. All files of the folder are compared byte for byte.
 #
 # Moments are fractions of the processor time of the uninterrupted run (or of the length of its
 # $real_progress, a file of the folder that grows evenly), one in each fifth of it, drawn with a seed that
@@ -62,7 +62,8 @@ real_start() {
 	(
 		cd "$real_work" || exit
 		real_close_inherited
-		exec setsid "${real_command[@]}" >stdout 2>stderr </dev/null 3>&-
+		# shellcheck disable=SC2016
+		exec setsid "${as_user[@]}" sh -c 'exec "$@" >stdout 2>stderr </dev/null' sh "${real_command[@]}" 3>&-
 	) &
 	real_pid=$!
 	wait_for '! real_is_gone' 10
@@ -127,7 +128,8 @@ real_has_ended_meanwhile() {
 
 real_chkpnt_kill() { # GENERATION PARENT
 	mkdir "$real_images/$1"
-	timeout -k 5 "$real_limit" chkpnt -r -K KILL -d "$real_images/$1" -f root "$real_pid" </dev/null ||
+	[ -z "$real_owner" ] || chown "$real_owner" "$real_images/$1"
+	"${as_user[@]}" timeout -k 5 "$real_limit" chkpnt -r -K KILL -d "$real_images/$1" -f root "$real_pid" </dev/null ||
 		real_has_ended_meanwhile $? || return
 	[ -s "$real_images/$1/root" ] || real_complain "generation $1: there is no image" || return
 	wait_for real_is_gone 20 || real_complain "generation $1: not all are dead" || return
@@ -139,12 +141,15 @@ real_restart_from() { # GENERATION
 	rm -f restart.out
 	(
 		real_close_inherited
-		exec timeout --foreground -k 5 $((real_limit * 2)) restart -v "$real_images/$1/root" </dev/null
+		exec "${as_user[@]}" timeout --foreground -k 5 $((real_limit * 2)) restart -v "$real_images/$1/root" </dev/null
 	) >restart.out 2>&1 &
 	real_restart=$!
 	# -v says when the last process has been let go
 	wait_for 'grep -qs ": restarted .* root pid " restart.out || ! kill -0 $real_restart 2>/dev/null' 30 ||
 		real_complain "generation $1: nothing was restarted" || return
+	# in a pid namespace of its own: as it is called here
+	real_pid=$(sed -n 's/.*: restarted .* root pid //p' restart.out)
+	[ -n "$real_pid" ] || real_complain "generation $1: $(cat restart.out)"
 }
 
 # The restarted program ends by itself, well, and restart had nothing to say.
@@ -236,6 +241,22 @@ real_program() { # TITLE
 		mkdir -p "$real_input" && (cd "$real_input" && real_setup) && real_measure
 	'
 	[ "$test_failed" = 0 ] || test_done
+	real_interrupted "$1"
+}
+
+# The same, killed and restarted by a user without privilege; what root found to be the result counts.
+real_program_as_user() { # TITLE
+	test_is_root || return 0
+	test_become_user
+	if ! test_user_namespaces_work; then
+		test_skip "$1, as an ordinary user" "no user namespaces for ordinary users here"
+		return
+	fi
+	real_owner=$test_uid
+	real_interrupted "$1, as an ordinary user"
+}
+
+real_interrupted() { # TITLE
 	test_expect_success "$1: killed and restarted at $real_nr_moments moments" '
 		real_run && real_describe_images
 	'

@@ -31,4 +31,5 @@ real_finish() {
 }
 
 real_program sqlite3
+real_program_as_user sqlite3
 test_done
