@@ -146,6 +146,14 @@ static bool has_late(const struct ns_made *m)
 	return false;
 }
 
+static bool has_files(const struct ns_made *m)
+{
+	for (size_t i = 0; m->rec && i < m->rec->n_mounts; i++)
+		if (m->rec->mounts[i]->object)
+			return true;
+	return false;
+}
+
 static void ns_load_freep(struct ns_load **n)
 {
 	ns_load_free(*n);
@@ -186,6 +194,9 @@ int ns_load_plan(struct session *s, const struct ns_proc *procs, size_t nr, stru
 			return -1;
 	for (size_t i = 0; i < nr; i++)
 		if (procs[i].in && check_proc(n, i, err) < 0)
+			return -1;
+	for (uint32_t id = 1; id <= n->nr; id++)
+		if (has_files(&n->made[id]) && ns_archive_open(&n->archive, err) < 0)
 			return -1;
 	for (uint32_t id = 1; id <= n->nr; id++)
 		if (has_late(&n->made[id]) && n->made[id].late_proc == NS_OUTSIDE)
@@ -467,6 +478,7 @@ void ns_load_free(struct ns_load *n)
 		scoped_close_fd(&n->own[k]);
 	scoped_close_fd(&n->procfs);
 	scoped_close_fd(&n->procfs_mount);
+	ns_archive_close(n->archive);
 	free(n->made);
 	free(n);
 	errno = saved;

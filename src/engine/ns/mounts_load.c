@@ -184,7 +184,7 @@ static int extract(struct ns_load *n, const Stasis__Mount *m, const char *dir,
 		return -1;
 	if (lseek(copy, 0, SEEK_SET) < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "files of '%.100s'", m->point);
-	return ns_archive_extract(copy, dirfd, err);
+	return ns_archive_extract(n->archive, copy, dirfd, err);
 }
 
 static int move_to(int fd, const char *place, struct stasis_error *err)

@@ -234,6 +234,7 @@ static uint64_t attributes_of(const char *text)
 }
 
 struct archive_job {
+	const struct ns_archive *lib;
 	const char *point;
 	int to_fd;
 };
@@ -247,10 +248,10 @@ static int archive_inside(void *arg, struct stasis_error *err)
 
 	if (tree < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "look at the mount '%s'", job->point);
-	return ns_archive_write(tree, job->to_fd, err);
+	return ns_archive_write(job->lib, tree, job->to_fd, err);
 }
 
-static int archive_tmpfs(struct ns_entry *e, size_t i, struct stasis_error *err)
+static int archive_tmpfs(struct ns_save *n, struct ns_entry *e, size_t i, struct stasis_error *err)
 {
 	scoped_fd int fd = memfd_create("stasis-tmpfs", MFD_CLOEXEC);
 	struct archive_job job = {.point = e->rec.mounts[i]->point, .to_fd = fd};
@@ -258,6 +259,9 @@ static int archive_tmpfs(struct ns_entry *e, size_t i, struct stasis_error *err)
 
 	if (fd < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "memory for the files of a tmpfs");
+	if (ns_archive_open(&n->archive, err) < 0)
+		return -1;
+	job.lib = n->archive;
 	if (ns_run_inside(e->first, "mnt", archive_inside, &job, err) < 0 || fstat(fd, &st) < 0)
 		return stasis_fail_prefix(err, "tmpfs '%s'", job.point);
 	e->rec.mounts[i]->object_len = (uint64_t)st.st_size;
@@ -333,7 +337,7 @@ static int save_new(struct ns_save *n, struct ns_entry *e, const struct mount_li
 		r->pid_namespace = pids_shown(n, e->first, m);
 	if (strcmp(m->type, "tmpfs") != 0 || m->is_covered || is_part_of_earlier(l, i))
 		return 0;
-	return archive_tmpfs(e, i, err);
+	return archive_tmpfs(n, e, i, err);
 }
 
 static int save_mount(struct ns_save *n, struct ns_entry *e, const struct mount_list *l, size_t i,

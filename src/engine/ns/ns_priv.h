@@ -9,6 +9,8 @@
 
 enum { NS_MAX = 64, NS_MAX_MOUNTS = 4096, NS_NR_KINDS = 7 };
 
+struct ns_archive; /* see archive.c */
+
 /* ---- dump ---- */
 
 /* One namespace of a tree that is saved. */
@@ -32,6 +34,7 @@ struct ns_save {
 	struct ns_entry *entries; /* newest first */
 	uint32_t nr;
 	Stasis__Membership **members; /* by task index, NULL for most */
+	struct ns_archive *archive;   /* NULL: not needed so far */
 };
 
 void ns_save_report(struct ns_save *n, struct task *t, const char *fmt, ...)
@@ -50,9 +53,12 @@ int ns_save_mounts(struct ns_save *n, struct ns_entry *e, struct stasis_error *e
 int ns_save_network(struct ns_save *n, struct ns_entry *e, struct stasis_error *err);
 int ns_save_ipc(struct ns_save *n, struct ns_entry *e, struct stasis_error *err);
 
-/* archive.c: the files below dirfd, one file system only, as a pax archive, and back. */
-int ns_archive_write(int dirfd, int to_fd, struct stasis_error *err);
-int ns_archive_extract(int from_fd, int dirfd, struct stasis_error *err);
+/* archive.c: the files below dirfd, one file system only, as a pax archive, and back. To be opened (once:
+ * *lib is NULL before) where the machine's own files are seen. */
+int ns_archive_open(struct ns_archive **lib, struct stasis_error *err);
+void ns_archive_close(struct ns_archive *lib); /* NULL is fine */
+int ns_archive_write(const struct ns_archive *lib, int dirfd, int to_fd, struct stasis_error *err);
+int ns_archive_extract(const struct ns_archive *lib, int from_fd, int dirfd, struct stasis_error *err);
 
 /* ---- restart ---- */
 
@@ -76,6 +82,7 @@ struct ns_load {
 	int procfs;	      /* its /proc */
 	int procfs_mount;     /* a copy of that mount, standing nowhere */
 	size_t at;	      /* ns_load_switch() */
+	struct ns_archive *archive; /* NULL: no files to put back */
 };
 
 int ns_clone_mount(const char *path); /* a private copy that stands nowhere; -1 with errno */

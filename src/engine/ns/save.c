@@ -537,6 +537,7 @@ void ns_save_free(struct ns_save *n)
 	for (struct ns_entry *e = n->entries; e; e = e->next)
 		for (size_t i = 0; e->archives && i < e->rec.n_mounts; i++)
 			scoped_close_fd(&e->archives[i]);
+	ns_archive_close(n->archive);
 	arena_done(&n->arena);
 	free(n->members);
 	free(n);
