@@ -50,7 +50,7 @@ static struct layout plan_layout(const struct inject *in)
 	at.pads = round_up(stasis_parasite_blob_len, 16);
 	at.data = round_up(at.pads + (nr - 1) * at.pad_stride, page);
 	at.xsave = at.data + round_up(sizeof(struct wire_area), XSAVE_ALIGN);
-	at.stack_top = round_up(at.xsave + arch_xsave_size() + WIRE_STACK_BYTES, page);
+	at.stack_top = round_up(at.xsave + in->s->caps.xsave_size + WIRE_STACK_BYTES, page);
 	at.buffer = at.stack_top;
 	at.threads = at.buffer + WIRE_BUFFER_BYTES;
 	at.len = round_up(at.threads + nr * WIRE_THREAD_BYTES, page);
