@@ -58,8 +58,10 @@ static int find_or_add(struct reader *rd, const struct sock_filter *f, size_t nr
 			*ret_index = (uint32_t)i;
 			return 0;
 		}
+	if (!s->filters) /* few processes have any */
+		s->filters = arena_alloc(&rd->p->arena, MAX_CHAIN * sizeof(Stasis__SeccompFilter *));
 	record = arena_alloc(&rd->p->arena, sizeof(*record));
-	if (!record || s->nr_filters == MAX_CHAIN)
+	if (!s->filters || !record || s->nr_filters == MAX_CHAIN)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for seccomp filters");
 	stasis__seccomp_filter__init(record);
 	record->flags = flags;
@@ -189,8 +191,7 @@ int dump_seccomp_read(struct dump_plan *p, struct task *t, const struct proc_sta
 	struct reader rd = {.p = p, .t = t, .ret = ret};
 
 	ret->threads = arena_alloc(&p->arena, t->nr_threads * sizeof(*ret->threads));
-	ret->filters = arena_alloc(&p->arena, MAX_CHAIN * sizeof(Stasis__SeccompFilter *));
-	if (!ret->threads || !ret->filters)
+	if (!ret->threads)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for seccomp filters");
 	if (read_first(&rd, own, err) < 0)
 		return -1;
