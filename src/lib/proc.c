@@ -289,6 +289,14 @@ char *proc_readlink(int procfd, const char *name, struct stasis_error *err)
 	return copy;
 }
 
+bool proc_read_ns(int procfd, const char *name, char ret[PROC_NS_BYTES])
+{
+	ssize_t n = readlinkat(procfd, name, ret, PROC_NS_BYTES - 1);
+
+	ret[n > 0 ? n : 0] = '\0';
+	return n > 0;
+}
+
 /* A line "monotonic  SECONDS  NANOSECONDS". */
 static int64_t timens_line(const char *text, const char *key)
 {

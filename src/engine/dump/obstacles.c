@@ -7,29 +7,24 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-
-static bool same_file(int a_dirfd, const char *a, int b_dirfd, const char *b)
-{
-	struct stat st_a, st_b;
-
-	if (fstatat(a_dirfd, a, &st_a, 0) < 0 || fstatat(b_dirfd, b, &st_b, 0) < 0)
-		return true; /* a kernel without this kind, or a process that is not ours to ask */
-	return st_a.st_dev == st_b.st_dev && st_a.st_ino == st_b.st_ino;
-}
+#include <string.h>
 
 /* One time namespace for all, whose offsets are saved; of the other kinds a tree may have several, see
  * ns/. */
-static void check_time_namespace(struct dump_plan *p, struct task *t)
+static void check_time_namespace(struct dump_plan *p, struct task *t, const char *of_root)
 {
-	struct task *root = p->tree->tasks[0];
+	char its[PROC_NS_BYTES], of_children[PROC_NS_BYTES];
 
-	if (!same_file(t->procfd, "ns/time", root->procfd, "ns/time"))
+	/* a kernel without this kind, or a process that is not ours to ask */
+	if (!*of_root || !proc_read_ns(t->procfd, "ns/time", its))
+		return;
+	if (strcmp(its, of_root) != 0)
 		dump_plan_add_obstacle(p, t, -1,
 				       "is in another time namespace than the root of the hierarchy, "
 				       "which is not supported; checkpoint the processes of one "
 				       "namespace");
-	else if (!same_file(t->procfd, "ns/time", t->procfd, "ns/time_for_children"))
+	else if (proc_read_ns(t->procfd, "ns/time_for_children", of_children) &&
+		 strcmp(its, of_children) != 0)
 		dump_plan_add_obstacle(p, t, -1,
 				       "has made a time namespace for its children, which is not "
 				       "supported; checkpoint it from inside of that namespace");
@@ -45,6 +40,7 @@ int dump_check_tasks(struct dump_plan *p, struct stasis_error *err)
 	scoped_fd int self = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	scoped(proc_status_done) struct proc_status own = {.groups = NULL};
 	size_t before = p->nr_obstacles, i;
+	char root_time[PROC_NS_BYTES];
 	struct task *t;
 
 	if (self < 0)
@@ -56,10 +52,11 @@ int dump_check_tasks(struct dump_plan *p, struct stasis_error *err)
 		return -1;
 	if (ns_save_collect(p->s, p->tree, add_obstacle, p, &p->ns, err) < 0)
 		return -1;
+	(void)proc_read_ns(p->tree->tasks[0]->procfd, "ns/time", root_time);
 	tree_for_each(p->tree, i, t) {
 		if (t->state == TASK_ZOMBIE)
 			continue;
-		check_time_namespace(p, t);
+		check_time_namespace(p, t, root_time);
 		if (dump_seccomp_read(p, t, &own, &p->seccomp[i], err) < 0)
 			return -1;
 	}

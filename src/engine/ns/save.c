@@ -27,18 +27,24 @@ enum { TEXT_BYTES = 240 };
 
 /* clang-format off */
 static const struct {
-	const char *name;
+	const char *name, *link;
 	Stasis__NamespaceType type;
 } kinds[] = {
-	{"mnt",    STASIS__NAMESPACE_TYPE__NAMESPACE_MNT},
-	{"net",    STASIS__NAMESPACE_TYPE__NAMESPACE_NET},
-	{"uts",    STASIS__NAMESPACE_TYPE__NAMESPACE_UTS},
-	{"ipc",    STASIS__NAMESPACE_TYPE__NAMESPACE_IPC},
-	{"cgroup", STASIS__NAMESPACE_TYPE__NAMESPACE_CGROUP},
+	{"mnt",    "ns/mnt",    STASIS__NAMESPACE_TYPE__NAMESPACE_MNT},
+	{"net",    "ns/net",    STASIS__NAMESPACE_TYPE__NAMESPACE_NET},
+	{"uts",    "ns/uts",    STASIS__NAMESPACE_TYPE__NAMESPACE_UTS},
+	{"ipc",    "ns/ipc",    STASIS__NAMESPACE_TYPE__NAMESPACE_IPC},
+	{"cgroup", "ns/cgroup", STASIS__NAMESPACE_TYPE__NAMESPACE_CGROUP},
 };
 /* clang-format on */
 
 #define NR_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+/* The namespaces that we are in. */
+struct own_namespaces {
+	char kinds[NR_KINDS][PROC_NS_BYTES];
+	char user[PROC_NS_BYTES];
+};
 
 void ns_save_report(struct ns_save *n, struct task *t, const char *fmt, ...)
 {
@@ -297,15 +303,23 @@ static Stasis__Membership *member_of(struct ns_save *n, const struct task *t)
 	return *m;
 }
 
-static int save_one(struct ns_save *n, struct task *t, size_t kind, int self,
-		    struct stasis_error *err)
+/* Is a task in another namespace than we are? */
+static bool is_elsewhere(const struct task *t, const char *link, const char *own)
 {
-	struct stat ours, theirs;
+	char its[PROC_NS_BYTES];
+
+	return *own && proc_read_ns(t->procfd, link, its) && strcmp(own, its) != 0;
+}
+
+static int save_one(struct ns_save *n, struct task *t, size_t kind,
+		    const struct own_namespaces *own, struct stasis_error *err)
+{
+	struct stat theirs;
 	struct ns_entry *e;
 	Stasis__Membership *m;
 
-	if (!stat_ns(self, kinds[kind].name, &ours) || !stat_ns(t->procfd, kinds[kind].name, &theirs) ||
-	    (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino))
+	if (!is_elsewhere(t, kinds[kind].link, own->kinds[kind]) ||
+	    !stat_ns(t->procfd, kinds[kind].name, &theirs))
 		return 0;
 	e = find_entry(n, &theirs);
 	if (!e && add_entry(n, t, kind, &theirs, &e, err) < 0)
@@ -362,19 +376,20 @@ static int save_ids(struct ns_save *n, const struct task *t, Stasis__Membership 
 }
 
 /* Where the next child will be: the link leads nowhere before the first one is there. */
-static int save_pids_for_children(struct ns_save *n, struct task *t, const struct stat *own,
+static int save_pids_for_children(struct ns_save *n, struct task *t, const char *own,
 				  struct stasis_error *err)
 {
+	char link[PROC_NS_BYTES];
 	Stasis__Membership *m;
 	struct stat st;
 
+	if (proc_read_ns(t->procfd, "ns/pid_for_children", link) && strcmp(link, own) == 0)
+		return 0;
 	if (!stat_ns(t->procfd, "pid_for_children", &st)) {
 		ns_save_report(n, t, "has made a pid namespace (unshare) that no process is in yet; wait "
 				     "until it has forked");
 		return 0;
 	}
-	if (st.st_dev == own->st_dev && st.st_ino == own->st_ino)
-		return 0;
 	m = member_of(n, t);
 	if (!m)
 		return no_memory(err);
@@ -383,6 +398,7 @@ static int save_pids_for_children(struct ns_save *n, struct task *t, const struc
 
 static int save_pids(struct ns_save *n, struct task *t, struct stasis_error *err)
 {
+	char own[PROC_NS_BYTES];
 	Stasis__Membership *m;
 	struct stat st;
 
@@ -391,11 +407,12 @@ static int save_pids(struct ns_save *n, struct task *t, struct stasis_error *err
 		if (!m || save_ids(n, t, m, err) < 0)
 			return no_memory(err);
 	}
-	if (t->state == TASK_ZOMBIE || !stat_ns(t->procfd, "pid", &st))
+	if (t->state == TASK_ZOMBIE || !proc_read_ns(t->procfd, "ns/pid", own))
 		return 0; /* a zombie's namespace is that of its parent, or its own first's */
-	if (t->nr_inner && pid_entry(n, t, &st, &member_of(n, t)->pid, err) < 0)
+	if (t->nr_inner && stat_ns(t->procfd, "pid", &st) &&
+	    pid_entry(n, t, &st, &member_of(n, t)->pid, err) < 0)
 		return -1;
-	return save_pids_for_children(n, t, &st, err);
+	return save_pids_for_children(n, t, own, err);
 }
 
 uint32_t ns_save_pids_of(struct ns_save *n, int proc_dirfd)
@@ -411,26 +428,37 @@ uint32_t ns_save_pids_of(struct ns_save *n, int proc_dirfd)
 
 /* ---- all of it ---- */
 
-static void check_user(struct ns_save *n, struct task *t, int self)
+static void check_user(struct ns_save *n, struct task *t, const struct own_namespaces *own)
 {
-	struct stat ours, theirs;
+	struct stat theirs;
 
-	if (!stat_ns(self, "user", &ours) || !stat_ns(t->procfd, "user", &theirs) ||
-	    (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino) ||
+	if (!is_elsewhere(t, "ns/user", own->user) || !stat_ns(t->procfd, "user", &theirs) ||
 	    find_outsider(n, "user", &theirs))
 		return;
 	ns_save_report(n, t, "is in a user namespace of its own, which is not supported yet; start the "
 			     "container as root without one, or checkpoint from inside of it");
 }
 
-static int collect(struct ns_save *n, struct stasis_error *err)
+static int read_own(struct own_namespaces *ret, struct stasis_error *err)
 {
 	scoped_fd int self = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct task *t;
-	size_t i;
 
 	if (self < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "open '/proc/self'");
+	for (size_t k = 0; k < NR_KINDS; k++)
+		(void)proc_read_ns(self, kinds[k].link, ret->kinds[k]); /* a kernel without */
+	(void)proc_read_ns(self, "ns/user", ret->user);
+	return 0;
+}
+
+static int collect(struct ns_save *n, struct stasis_error *err)
+{
+	struct own_namespaces own;
+	struct task *t;
+	size_t i;
+
+	if (read_own(&own, err) < 0)
+		return -1;
 	/* pids first: a /proc among the mounts shows those of one of the namespaces */
 	tree_for_each(n->tree, i, t)
 		if (save_pids(n, t, err) < 0)
@@ -438,9 +466,9 @@ static int collect(struct ns_save *n, struct stasis_error *err)
 	tree_for_each(n->tree, i, t) {
 		if (t->state == TASK_ZOMBIE)
 			continue;
-		check_user(n, t, self);
+		check_user(n, t, &own);
 		for (size_t k = 0; k < NR_KINDS; k++)
-			if (save_one(n, t, k, self, err) < 0)
+			if (save_one(n, t, k, &own, err) < 0)
 				return stasis_fail_prefix(err, "%s(%d)", t->comm, t->pid);
 		if (n->members[i] && n->members[i]->mnt)
 			t->rootfd = openat(t->procfd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -15,14 +15,14 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
-/* Inode of the pid namespace of a process; 0 when it cannot be looked at. */
-static ino_t namespace_of(int procfd)
+/* Is a process in that pid namespace? A kernel without them has no such link, ours is empty then too. */
+static bool is_in(const char *ns, int procfd)
 {
-	struct stat st;
+	char its[PROC_NS_BYTES];
 
-	return fstatat(procfd, "ns/pid", &st, 0) < 0 ? 0 : st.st_ino;
+	(void)proc_read_ns(procfd, "ns/pid", its);
+	return strcmp(ns, its) == 0;
 }
 
 static void copy_ids(struct task *t)
@@ -95,16 +95,18 @@ static int find_depth(const struct task *root, uint32_t *ret, struct stasis_erro
 int tree_read_ids(struct tree *t, struct stasis_error *err)
 {
 	scoped_fd int self = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	ino_t ours = self < 0 ? 0 : namespace_of(self);
+	char ours[PROC_NS_BYTES];
 	struct task *task;
 	uint32_t depth;
 	size_t i;
 
+	if (self < 0 || !proc_read_ns(self, "ns/pid", ours))
+		ours[0] = '\0';
 	if (find_depth(t->tasks[0], &depth, err) < 0)
 		return -1;
 	tree_for_each(t, i, task) {
 		/* a zombie's namespace cannot be looked at, its list of ids can */
-		if (!depth && task->nr_threads && namespace_of(task->procfd) == ours)
+		if (!depth && task->nr_threads && is_in(ours, task->procfd))
 			copy_ids(task);
 		else if (read_ids(task, depth, err) < 0)
 			return stasis_fail_prefix(err, "%s(%d)", task->comm, task->pid);
