@@ -132,7 +132,8 @@ static int keep_bytes(struct reader *rd, size_t len)
 		rd->keep = more;
 		rd->keep_room = room;
 	}
-	memcpy(rd->keep + rd->u->len, rd->buf, len);
+	if (len)
+		memcpy(rd->keep + rd->u->len, rd->buf, len);
 	rd->u->len += len;
 	return 0;
 }
