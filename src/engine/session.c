@@ -69,15 +69,18 @@ static bool probe_pagemap_scan(void)
 }
 
 /* The links of map_files can be followed only with CAP_CHECKPOINT_RESTORE (5.9) or CAP_SYS_ADMIN in
- * the first user namespace; the first mapping of this program is a file. */
+ * the first user namespace. Asked of the first mapping of a file in this program. */
 static bool probe_map_files(void)
 {
 	scoped_file FILE *maps = fopen("/proc/self/maps", "re");
-	unsigned long start, end;
-	char path[80];
+	unsigned long start = 0, end = 0;
+	char line[512], path[80];
 	int fd;
 
-	if (!maps || fscanf(maps, "%lx-%lx", &start, &end) != 2)
+	while (maps && !end && fgets(line, sizeof(line), maps))
+		if (!strchr(line, '/') || sscanf(line, "%lx-%lx", &start, &end) != 2)
+			end = 0;
+	if (!end)
 		return false;
 	(void)snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx", start, end);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
