@@ -351,7 +351,7 @@ static bool is_set(int fd, const struct option_def *def, const Stasis__LevelOpti
 	socklen_t len = def->len;
 
 	return getsockopt(fd, def->level, def->name, now, &len) == 0 && len == saved->value.len &&
-	       memcmp(now, saved->value.data, len) == 0;
+	       (!len || memcmp(now, saved->value.data, len) == 0);
 }
 
 /* Which bit of SO_BUF_LOCK tells that the program chose the size. */
