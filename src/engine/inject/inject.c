@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Gets the parasite into a stopped process and out again. The order of every step is such that the
- * engine may be killed after it: a thread that is let go by the kernel at that moment finds its way
- * home by the code its registers point to.
+ * Gets the parasite into a stopped process; close.c gets it out again. The order of every step is such
+ * that the engine may be killed after it: a thread that is let go by the kernel at that moment finds its
+ * way home by the code its registers point to.
  *
- *  - Registers go first, then the signal mask; on the way back the mask first, then the registers.
- *    In the pad the program's own stack pointer is kept, so that a handler may run there; the pad
- *    blocks signals itself before it needs to.
- *  - Vector registers: the parasite saves and restores them itself; before its code is left by ptrace
- *    they are put back.
+ *  - Registers go first, then the signal mask. In the pad the program's own stack pointer is kept, so
+ *    that a handler may run there; the pad blocks signals itself before it needs to.
+ *  - Vector registers: the parasite saves and restores them itself.
  *  - The parasite's line to us is in our hands before the process closes that end.
  */
 #include "inject/inject_priv.h"
@@ -32,11 +30,6 @@ enum { RECEIVE_TIMEOUT_MS = 20, XSAVE_ALIGN = 64 };
 /* All signals but those that tell us about vanished memory; see request.c. */
 #define MASK_INSIDE (~(1ull << (SIGSEGV - 1) | 1ull << (SIGBUS - 1)))
 
-static struct thread *leader_of(struct inject *in)
-{
-	return &in->t->threads[0];
-}
-
 static size_t round_up(size_t n, size_t to)
 {
 	return (n + to - 1) / to * to;
@@ -59,13 +52,13 @@ static struct layout plan_layout(const struct inject *in)
 
 /* ---- the area */
 
-static int send_to_pad(struct inject *in, size_t entry, long nr, const uint64_t args[6],
-		       struct stasis_error *err)
+int inject_to_pad(struct inject *in, size_t entry, long nr, const uint64_t args[6],
+		  struct stasis_error *err)
 {
-	struct arch_regs r = leader_of(in)->regs;
+	struct arch_regs r = inject_leader(in)->regs;
 
 	arch_set_call(&r, in->pad + entry, nr, args);
-	return remote_set_regs(leader_of(in), &r, err);
+	return remote_set_regs(inject_leader(in), &r, err);
 }
 
 static int begin_mmap(struct inject *in, int prot, struct stasis_error *err)
@@ -73,28 +66,28 @@ static int begin_mmap(struct inject *in, int prot, struct stasis_error *err)
 	const uint64_t args[6] = {0, in->at.len, (uint64_t)prot, MAP_PRIVATE | MAP_ANONYMOUS,
 				  (uint64_t)-1, 0};
 
-	if (send_to_pad(in, arch_pad().call, SYS_mmap, args, err) < 0)
+	if (inject_to_pad(in, arch_pad().call, SYS_mmap, args, err) < 0)
 		return -1;
 	in->phase = INJECT_AT_PAD;
-	if (remote_set_mask(leader_of(in), MASK_INSIDE, err) < 0)
+	if (remote_set_mask(inject_leader(in), MASK_INSIDE, err) < 0)
 		return -1;
-	return remote_go(leader_of(in), PTRACE_SYSCALL, err);
+	return remote_go(inject_leader(in), PTRACE_SYSCALL, err);
 }
 
 /* From the entry of a system call to its exit. */
 static int pass_entry(struct inject *in, struct stasis_error *err)
 {
-	if (remote_wait(leader_of(in), REMOTE_SYSCALL, PTRACE_SYSCALL, err) < 0)
+	if (remote_wait(inject_leader(in), REMOTE_SYSCALL, PTRACE_SYSCALL, err) < 0)
 		return -1;
-	return remote_go(leader_of(in), PTRACE_SYSCALL, err);
+	return remote_go(inject_leader(in), PTRACE_SYSCALL, err);
 }
 
 static int pass_exit(struct inject *in, int64_t *ret, struct stasis_error *err)
 {
 	struct arch_regs r;
 
-	if (remote_wait(leader_of(in), REMOTE_SYSCALL, PTRACE_SYSCALL, err) < 0 ||
-	    remote_get_regs(leader_of(in), &r, err) < 0)
+	if (remote_wait(inject_leader(in), REMOTE_SYSCALL, PTRACE_SYSCALL, err) < 0 ||
+	    remote_get_regs(inject_leader(in), &r, err) < 0)
 		return -1;
 	*ret = arch_syscall_result(&r);
 	return 0;
@@ -118,7 +111,7 @@ static bool is_denied(int64_t result)
 	return result == -EACCES || result == -EPERM;
 }
 
-static int note_area(struct inject *in, int64_t result, struct stasis_error *err)
+int inject_note_area(struct inject *in, int64_t result, struct stasis_error *err)
 {
 	const struct arch_pad pad = arch_pad();
 
@@ -130,11 +123,11 @@ static int note_area(struct inject *in, int64_t result, struct stasis_error *err
 }
 
 /* Another system call in the pad, with the area at stake: when we die the area goes. */
-static int call_in_pad(struct inject *in, long nr, const uint64_t args[6], int64_t *ret,
+int inject_call_in_pad(struct inject *in, long nr, const uint64_t args[6], int64_t *ret,
 		       struct stasis_error *err)
 {
-	if (send_to_pad(in, arch_pad().finish, nr, args, err) < 0 ||
-	    remote_go(leader_of(in), PTRACE_SYSCALL, err) < 0 || pass_entry(in, err) < 0)
+	if (inject_to_pad(in, arch_pad().finish, nr, args, err) < 0 ||
+	    remote_go(inject_leader(in), PTRACE_SYSCALL, err) < 0 || pass_entry(in, err) < 0)
 		return -1;
 	return pass_exit(in, ret, err);
 }
@@ -147,12 +140,12 @@ static int map_apart(struct inject *in, struct stasis_error *err)
 	uint64_t args[6] = {0};
 
 	if (begin_mmap(in, PROT_READ | PROT_EXEC, err) < 0 || pass_entry(in, err) < 0 ||
-	    pass_exit(in, &result, err) < 0 || note_area(in, result, err) < 0)
+	    pass_exit(in, &result, err) < 0 || inject_note_area(in, result, err) < 0)
 		return -1;
 	args[0] = in->area + in->at.data;
 	args[1] = in->at.len - in->at.data;
 	args[2] = PROT_READ | PROT_WRITE;
-	if (call_in_pad(in, SYS_mprotect, args, &result, err) < 0)
+	if (inject_call_in_pad(in, SYS_mprotect, args, &result, err) < 0)
 		return -1;
 	return result < 0 ? fail_mmap(in, result, err) : 0;
 }
@@ -163,7 +156,7 @@ static int end_mmap(struct inject *in, struct stasis_error *err)
 
 	if (pass_exit(in, &result, err) < 0)
 		return -1;
-	return is_denied(result) ? map_apart(in, err) : note_area(in, result, err);
+	return is_denied(result) ? map_apart(in, err) : inject_note_area(in, result, err);
 }
 
 /* ---- the parasite */
@@ -184,8 +177,8 @@ static int write_area(struct inject *in, struct stasis_error *err)
 		.nr_threads = (uint32_t)in->t->nr_threads,
 		.has_fast_hash = arch_has_fast_hash(),
 		.socks = {-1, -1},
-		.moving = leader_of(in)->rseq_ptr,
-		.moving_len = leader_of(in)->rseq_ptr ? leader_of(in)->rseq_len : 0,
+		.moving = inject_leader(in)->rseq_ptr,
+		.moving_len = inject_leader(in)->rseq_ptr ? inject_leader(in)->rseq_len : 0,
 	};
 
 	if (inject_write(in, 0, stasis_parasite_blob_start, stasis_parasite_blob_len, err) < 0)
@@ -199,27 +192,26 @@ static int write_area(struct inject *in, struct stasis_error *err)
 /* Send the leader into the parasite, as far as the entry of its first call, socketpair(). */
 static int start_parasite(struct inject *in, struct stasis_error *err)
 {
-	struct arch_regs r = leader_of(in)->regs;
+	struct arch_regs r = inject_leader(in)->regs;
 	struct wire_blob head;
 
 	memcpy(&head, stasis_parasite_blob_start, sizeof(head));
 	if (write_area(in, err) < 0)
 		return -1;
 	arch_set_entry(&r, in->area + head.leader_entry, in->area + in->at.data);
-	if (remote_set_regs(leader_of(in), &r, err) < 0)
+	if (remote_set_regs(inject_leader(in), &r, err) < 0)
 		return -1;
-	return remote_go(leader_of(in), PTRACE_SYSCALL, err);
+	return remote_go(inject_leader(in), PTRACE_SYSCALL, err);
 }
 
 static int take_line(struct inject *in, struct stasis_error *err)
 {
 	const struct timeval silence = {.tv_usec = RECEIVE_TIMEOUT_MS * 1000};
-	int socks[2];
 
-	if (inject_read(in, in->at.data + offsetof(struct wire_area, socks), socks, sizeof(socks),
-			err) < 0)
+	if (inject_read(in, in->at.data + offsetof(struct wire_area, socks), in->its_socks,
+			sizeof(in->its_socks), err) < 0)
 		return -1;
-	in->sock = task_get_fd(in->t, socks[0], err);
+	in->sock = task_get_fd(in->t, in->its_socks[0], err);
 	if (in->sock < 0)
 		return -1;
 	if (setsockopt(in->sock, SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof(silence)) < 0)
@@ -242,7 +234,7 @@ static int end_start(struct inject *in, struct stasis_error *err)
 					 "checkpoint",
 					 in->t->pid, in->t->comm);
 	}
-	if (take_line(in, err) < 0 || remote_go(leader_of(in), PTRACE_CONT, err) < 0)
+	if (take_line(in, err) < 0 || remote_go(inject_leader(in), PTRACE_CONT, err) < 0)
 		return -1;
 	in->phase = INJECT_SERVING;
 	return 0;
@@ -256,7 +248,7 @@ static struct inject *inject_create(struct session *s, struct task *t, struct st
 
 	if (!in)
 		return stasis_fail_null(err, STASIS_E_NOMEM, "no memory for process %d", t->pid);
-	*in = (struct inject){.s = s, .t = t, .sock = -1};
+	*in = (struct inject){.s = s, .t = t, .sock = -1, .its_socks = {-1, -1}};
 	t->inject = in;
 	return in;
 }
@@ -316,7 +308,7 @@ int inject_open(struct session *s, struct task *t, struct stasis_error *err)
 		return 0;
 	if (open_tasks(s, &t, 1, err) == 0)
 		return 0;
-	inject_close(t);
+	inject_close(&t, 1);
 	return -1;
 }
 
@@ -334,128 +326,8 @@ int inject_open_all(struct session *s, struct tree *tree, struct stasis_error *e
 			todo[nr++] = t;
 	if (open_tasks(s, todo, nr, err) == 0)
 		return 0;
-	for (i = 0; i < nr; i++)
-		inject_close(todo[i]);
+	inject_close(todo, nr);
 	return -1;
-}
-
-/* ---- closing */
-
-/* To a stop from which the kernel's own restart logic goes on: only PTRACE_EVENT_STOP is one. */
-static int stop_leader(struct inject *in)
-{
-	struct thread *leader = leader_of(in);
-
-	if (remote_interrupt(leader, NULL) < 0)
-		return -1;
-	/* in another stop it has to leave that first, which runs nothing in user mode */
-	if (in->phase != INJECT_SERVING && remote_go(leader, PTRACE_CONT, NULL) < 0)
-		return -1;
-	return remote_wait(leader, REMOTE_EVENT, PTRACE_CONT, NULL);
-}
-
-/* The mmap may have been made without our having seen its result (another process failed first). */
-static int find_area(struct inject *in)
-{
-	struct arch_regs r;
-
-	if (remote_get_regs(leader_of(in), &r, NULL) < 0)
-		return -1;
-	if (arch_ip(&r) == in->pad + arch_pad().call || arch_syscall_nr(&r) != SYS_mmap ||
-	    (arch_syscall_result(&r) < 0 && arch_syscall_result(&r) > -4096))
-		return 0;
-	return note_area(in, arch_syscall_result(&r), NULL);
-}
-
-/* From a call in the pad to the munmap behind it, and to the stop we need behind that. */
-static int finish_in_pad(struct inject *in)
-{
-	struct thread *leader = leader_of(in);
-
-	if (remote_go(leader, PTRACE_SYSCALL, NULL) < 0 ||
-	    remote_wait(leader, REMOTE_SYSCALL, PTRACE_SYSCALL, NULL) < 0 ||
-	    remote_interrupt(leader, NULL) < 0 || remote_go(leader, PTRACE_CONT, NULL) < 0)
-		return -1;
-	return remote_wait(leader, REMOTE_EVENT, PTRACE_CONT, NULL);
-}
-
-/* Close the parasite's descriptors and unmap the area, from the pad. */
-static int remove_area(struct inject *in)
-{
-	struct thread *leader = leader_of(in);
-	const struct iovec iov = {.iov_base = leader->xstate, .iov_len = leader->xstate_len};
-	int socks[2] = {-1, -1};
-	int64_t result;
-
-	if (in->is_written &&
-	    inject_read(in, in->at.data + offsetof(struct wire_area, socks), socks, sizeof(socks),
-			NULL) < 0)
-		return -1;
-	if (ptrace(PTRACE_SETREGSET, leader->tid, (void *)(uintptr_t)NT_X86_XSTATE, &iov) < 0)
-		return -1;
-	/* a serving parasite has closed the first itself */
-	if (in->phase != INJECT_SERVING && socks[0] >= 0 &&
-	    call_in_pad(in, SYS_close, (const uint64_t[6]){(uint64_t)socks[0]}, &result, NULL) < 0)
-		return -1;
-	if (call_in_pad(in, SYS_close, (const uint64_t[6]){(uint64_t)socks[1]}, &result, NULL) < 0)
-		return -1;
-	return finish_in_pad(in);
-}
-
-static int put_back(struct inject *in)
-{
-	struct thread *leader = leader_of(in);
-
-	if (in->phase == INJECT_AT_PAD && find_area(in) < 0)
-		return -1;
-	if (in->area && remove_area(in) < 0)
-		return -1;
-	if (remote_set_mask(leader, leader->sigmask, NULL) < 0)
-		return -1;
-	return remote_set_regs(leader, &leader->regs, NULL);
-}
-
-/* A parasite that has not been asked anything may not even have closed the engine's end. */
-static void wait_until_served(struct inject *in)
-{
-	struct wire_request nothing = {.op = 0};
-
-	if (in->phase == INJECT_SERVING && in->seq == 0)
-		(void)inject_request(in, &nothing, -1, NULL, NULL); /* refused, but answered */
-}
-
-static void send_held_signals(struct inject *in)
-{
-	for (int sig = 1; sig <= 64; sig++)
-		if (in->held_signals >> (sig - 1) & 1)
-			(void)syscall(SYS_tgkill, in->t->pid, leader_of(in)->tid, sig);
-}
-
-void inject_close(struct task *t)
-{
-	struct inject *in = t->inject;
-	int saved = errno;
-
-	if (!in)
-		return;
-	threads_bring_home(in);
-	wait_until_served(in);
-	if (in->phase != INJECT_NOTHING && in->phase != INJECT_LOST && leader_of(in)->is_seized) {
-		if (stop_leader(in) == 0 && put_back(in) == 0)
-			place_wipe(in);
-		else if (leader_of(in)->is_seized)
-			s_warn(in->s, "process %d: the parasite could not be taken out", t->pid);
-		send_held_signals(in);
-	} else if (in->phase == INJECT_NOTHING) {
-		place_wipe(in);
-	}
-	seccomp_resume(in);
-	if (in->sock >= 0)
-		(void)close(in->sock);
-	free(in->threads);
-	free(in);
-	t->inject = NULL;
-	errno = saved;
 }
 
 tracee_addr inject_area(const struct task *t)

@@ -28,8 +28,9 @@ void inject_help_leave(struct task *t);
 /* Where the parasite's memory is; 0: it is not in. */
 tracee_addr inject_area(const struct task *t);
 
-/* Remove the parasite: mapping, descriptors and registers are as before, the task still stopped. */
-void inject_close(struct task *t);
+/* Remove the parasites of tasks that have one: mapping, descriptors and registers are as before, the
+ * tasks still stopped. */
+void inject_close(struct task *const *tasks, size_t nr);
 
 /* State that only the process itself can read: see struct parasite_task and parasite_thread (one per
  * thread, in the order of task->threads). Owned by the inject object, valid until inject_close().

@@ -39,6 +39,8 @@ struct inject {
 	struct layout at;
 	bool is_written; /* the area holds what the engine wrote, not zeros */
 	int sock;	/* ours, -1: none */
+	int its_socks[2]; /* numbers in the process: our end as it was, and its own; -1: not known */
+	bool is_stuck;	/* taking it out has failed */
 	uint32_t seq;
 	size_t nr_inside; /* threads whose registers are in the parasite: 1..nr_inside */
 	uint64_t held_signals; /* bit n - 1: signal n came meanwhile and must be sent again */
@@ -46,6 +48,20 @@ struct inject {
 	struct parasite_task task;
 	struct parasite_thread *threads;
 };
+
+static inline struct thread *inject_leader(const struct inject *in)
+{
+	return &in->t->threads[0];
+}
+
+/* inject.c: the leader's registers to an entry of the pad, from where it makes a system call. */
+int inject_to_pad(struct inject *in, size_t entry, long nr, const uint64_t args[6],
+		  struct stasis_error *err);
+/* Have the call made, with the area at stake: when we die the area goes. */
+int inject_call_in_pad(struct inject *in, long nr, const uint64_t args[6], int64_t *ret,
+		       struct stasis_error *err);
+/* The mmap for the area has given that result. */
+int inject_note_area(struct inject *in, int64_t result, struct stasis_error *err);
 
 /* place.c: room for the pad in executable memory of the process. */
 int place_find(struct task *t, tracee_addr *ret, struct stasis_error *err);

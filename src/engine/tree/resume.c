@@ -118,8 +118,7 @@ void tree_resume(struct tree *t, const struct tree_after *after)
 
 	if (!t)
 		return;
-	tree_for_each(t, i, task)
-		inject_close(task);
+	inject_close(t->tasks, t->nr_tasks);
 	send_signals(t, after);
 	let_go_all(t, after);
 	tree_for_each(t, i, task)
