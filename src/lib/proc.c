@@ -105,35 +105,45 @@ int proc_read_stat(int procfd, const char *name, struct proc_stat *ret, struct s
 	return 0;
 }
 
-/* The text behind "KEY:\t", or NULL. Keys are at line starts; the name line cannot fake one because
- * the kernel escapes newlines in it. */
-static const char *status_value(const char *text, const char *key)
-{
-	size_t len = strlen(key);
-	const char *p = text;
+/* The text of a status file, and where its next key will probably be: they are asked for in their order. */
+struct status_text {
+	const char *text, *at;
+};
 
-	while (p) {
-		if (!strncmp(p, key, len) && p[len] == ':') {
-			p += len + 1;
-			return p + strspn(p, " \t");
-		}
-		p = strchr(p, '\n');
-		if (p)
-			p++;
-	}
+static const char *find_key(const char *from, const char *end, const char *key, size_t len)
+{
+	for (const char *p = from; p && p != end; p = strchr(p, '\n'), p = p ? p + 1 : NULL)
+		if (*p == *key && !strncmp(p, key, len) && p[len] == ':')
+			return p;
 	return NULL;
 }
 
-static uint64_t status_number(const char *text, const char *key, int base)
+/* The text behind "KEY:\t", or NULL. Keys are at line starts; the name line cannot fake one because
+ * the kernel escapes newlines in it. */
+static const char *status_value(struct status_text *t, const char *key)
 {
-	const char *p = status_value(text, key);
+	const size_t len = strlen(key);
+	const char *p = find_key(t->at, NULL, key, len);
+
+	if (!p)
+		p = find_key(t->text, t->at, key, len);
+	if (!p)
+		return NULL;
+	t->at = p;
+	p += len + 1;
+	return p + strspn(p, " \t");
+}
+
+static uint64_t status_number(struct status_text *t, const char *key, int base)
+{
+	const char *p = status_value(t, key);
 
 	return p ? strtoull(p, NULL, base) : 0;
 }
 
-static void status_four(const char *text, const char *key, uint32_t ret[4])
+static void status_four(struct status_text *t, const char *key, uint32_t ret[4])
 {
-	const char *p = status_value(text, key);
+	const char *p = status_value(t, key);
 	char *end;
 
 	for (int i = 0; p && i < 4; i++) {
@@ -142,9 +152,9 @@ static void status_four(const char *text, const char *key, uint32_t ret[4])
 	}
 }
 
-static int status_groups(const char *text, struct proc_status *st, struct stasis_error *err)
+static int status_groups(struct status_text *t, struct proc_status *st, struct stasis_error *err)
 {
-	const char *p = status_value(text, "Groups");
+	const char *p = status_value(t, "Groups");
 	uint32_t *groups;
 	char *end;
 
@@ -166,9 +176,9 @@ static int status_groups(const char *text, struct proc_status *st, struct stasis
 }
 
 /* A line with a number for each pid namespace from ours inwards; returns how many. */
-static uint32_t status_ns_ids(const char *text, const char *key, pid_t ret[PROC_MAX_NS_IDS])
+static uint32_t status_ns_ids(struct status_text *t, const char *key, pid_t ret[PROC_MAX_NS_IDS])
 {
-	const char *p = status_value(text, key);
+	const char *p = status_value(t, key);
 	uint32_t nr = 0;
 	char *end;
 
@@ -186,35 +196,40 @@ int proc_read_status(int procfd, const char *name, struct proc_status *ret,
 		     struct stasis_error *err)
 {
 	scoped_free char *text = NULL;
+	struct status_text t;
 	size_t len;
 
 	if (io_read_file_at(procfd, name, PROC_STATUS_MAX_BYTES, &text, &len, err) < 0)
 		return -1;
 	memset(ret, 0, sizeof(*ret));
-	status_four(text, "Uid", ret->uid);
-	status_four(text, "Gid", ret->gid);
-	ret->tgid = (pid_t)status_number(text, "Tgid", 10);
-	ret->tracer = (pid_t)status_number(text, "TracerPid", 10);
-	ret->has_umask = status_value(text, "Umask") != NULL;
-	ret->umask = (uint32_t)status_number(text, "Umask", 8);
-	ret->sig_pnd = status_number(text, "SigPnd", 16);
-	ret->shd_pnd = status_number(text, "ShdPnd", 16);
-	ret->sig_blk = status_number(text, "SigBlk", 16);
-	ret->sig_ign = status_number(text, "SigIgn", 16);
-	ret->sig_cgt = status_number(text, "SigCgt", 16);
-	ret->cap_inh = status_number(text, "CapInh", 16);
-	ret->cap_prm = status_number(text, "CapPrm", 16);
-	ret->cap_eff = status_number(text, "CapEff", 16);
-	ret->cap_bnd = status_number(text, "CapBnd", 16);
-	ret->cap_amb = status_number(text, "CapAmb", 16);
-	ret->no_new_privs = status_number(text, "NoNewPrivs", 10) != 0;
-	ret->seccomp = (uint32_t)status_number(text, "Seccomp", 10);
-	ret->nr_seccomp_filters = (uint32_t)status_number(text, "Seccomp_filters", 10);
-	ret->core_dumping = status_number(text, "CoreDumping", 10) != 0;
-	(void)status_ns_ids(text, "NSpgid", ret->ns_pgid);
-	(void)status_ns_ids(text, "NSsid", ret->ns_sid);
-	ret->nr_ns_ids = status_ns_ids(text, "NSpid", ret->ns_pid);
-	return status_groups(text, ret, err);
+	t.text = t.at = text;
+	ret->has_umask = status_value(&t, "Umask") != NULL;
+	ret->umask = (uint32_t)status_number(&t, "Umask", 8);
+	ret->tgid = (pid_t)status_number(&t, "Tgid", 10);
+	ret->tracer = (pid_t)status_number(&t, "TracerPid", 10);
+	status_four(&t, "Uid", ret->uid);
+	status_four(&t, "Gid", ret->gid);
+	if (status_groups(&t, ret, err) < 0)
+		return -1;
+	ret->nr_ns_ids = status_ns_ids(&t, "NSpid", ret->ns_pid);
+	(void)status_ns_ids(&t, "NSpgid", ret->ns_pgid);
+	(void)status_ns_ids(&t, "NSsid", ret->ns_sid);
+	ret->locked_kb = status_number(&t, "VmLck", 10);
+	ret->core_dumping = status_number(&t, "CoreDumping", 10) != 0;
+	ret->sig_pnd = status_number(&t, "SigPnd", 16);
+	ret->shd_pnd = status_number(&t, "ShdPnd", 16);
+	ret->sig_blk = status_number(&t, "SigBlk", 16);
+	ret->sig_ign = status_number(&t, "SigIgn", 16);
+	ret->sig_cgt = status_number(&t, "SigCgt", 16);
+	ret->cap_inh = status_number(&t, "CapInh", 16);
+	ret->cap_prm = status_number(&t, "CapPrm", 16);
+	ret->cap_eff = status_number(&t, "CapEff", 16);
+	ret->cap_bnd = status_number(&t, "CapBnd", 16);
+	ret->cap_amb = status_number(&t, "CapAmb", 16);
+	ret->no_new_privs = status_number(&t, "NoNewPrivs", 10) != 0;
+	ret->seccomp = (uint32_t)status_number(&t, "Seccomp", 10);
+	ret->nr_seccomp_filters = (uint32_t)status_number(&t, "Seccomp_filters", 10);
+	return 0;
 }
 
 void proc_status_done(struct proc_status *st)

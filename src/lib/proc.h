@@ -61,6 +61,7 @@ struct proc_status {
 	uint32_t nr_ns_ids;
 	pid_t ns_pid[PROC_MAX_NS_IDS], ns_pgid[PROC_MAX_NS_IDS], ns_sid[PROC_MAX_NS_IDS];
 	bool core_dumping;
+	uint64_t locked_kb; /* of memory */
 };
 int proc_read_status(int procfd, const char *name, struct proc_status *ret,
 		     struct stasis_error *err);

@@ -51,15 +51,12 @@ static void fill_psargs(struct task *t, char *ret, size_t size)
 
 static int put_prpsinfo(struct task *t, struct image_writer *w, struct stasis_error *err)
 {
-	struct proc_stat st;
 	struct elf_prpsinfo info;
 
-	if (proc_read_stat(t->procfd, "stat", &st, err) < 0)
-		return -1;
 	memset(&info, 0, sizeof(info));
 	info.pr_sname = t->state == TASK_STOPPED ? 'T' : 'R';
-	info.pr_nice = (char)st.nice;
-	info.pr_flag = st.flags;
+	info.pr_nice = (char)t->stat.nice;
+	info.pr_flag = t->stat.flags;
 	info.pr_pid = t->vpid;
 	info.pr_ppid = t->vppid;
 	info.pr_pgrp = t->vpgid;

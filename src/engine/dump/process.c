@@ -235,9 +235,9 @@ static int fill_oom_score(struct task *t, Stasis__Process *ret, struct stasis_er
  * finds it. */
 static int fill_exit_signal(struct task *t, Stasis__Process *ret, struct stasis_error *err)
 {
-	struct proc_stat st;
+	struct proc_stat st = t->stat;
 
-	if (proc_read_stat(task_leaderfd(t), "stat", &st, err) < 0)
+	if (t->leaderfd >= 0 && proc_read_stat(t->leaderfd, "stat", &st, err) < 0)
 		return -1;
 	ret->exit_signal = st.exit_signal > 0 ? (uint32_t)st.exit_signal : 0;
 	return 0;
@@ -261,20 +261,17 @@ static int fill_coredump_filter(struct task *t, Stasis__Process *ret, struct sta
 	return -1;
 }
 
-static int fill_stat(struct task *t, Stasis__Process *ret, struct stasis_error *err)
+static void fill_stat(const struct task *t, Stasis__Process *ret)
 {
-	uint64_t tick_ns = NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
-	struct proc_stat st;
+	const uint64_t tick_ns = NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
+	const struct proc_stat *st = &t->stat;
 
-	if (proc_read_stat(t->procfd, "stat", &st, err) < 0)
-		return -1;
-	ret->tty_nr = st.tty_nr;
-	ret->tty_pgrp = st.tpgid > 0 ? (uint32_t)tree_vpid_of(t->tree, st.tpgid) : 0;
-	ret->utime_ns = st.utime_ticks * tick_ns;
-	ret->stime_ns = st.stime_ticks * tick_ns;
-	ret->cutime_ns = st.cutime_ticks * tick_ns;
-	ret->cstime_ns = st.cstime_ticks * tick_ns;
-	return 0;
+	ret->tty_nr = st->tty_nr;
+	ret->tty_pgrp = st->tpgid > 0 ? (uint32_t)tree_vpid_of(t->tree, st->tpgid) : 0;
+	ret->utime_ns = st->utime_ticks * tick_ns;
+	ret->stime_ns = st->stime_ticks * tick_ns;
+	ret->cutime_ns = st->cutime_ticks * tick_ns;
+	ret->cstime_ns = st->cstime_ticks * tick_ns;
 }
 
 static void fill_from_inside(const struct parasite_task *in, Stasis__Process *ret)
@@ -307,7 +304,8 @@ int dump_process_record(struct session *s, struct task *t, const struct parasite
 	if (t->state == TASK_ZOMBIE)
 		return 0;
 	fill_from_inside(from_inside, ret);
-	if (fill_stat(t, ret, err) < 0 || fill_place(t, a, ret, err) < 0 ||
+	fill_stat(t, ret);
+	if (fill_place(t, a, ret, err) < 0 ||
 	    fill_sigactions(from_inside, a, ret, err) < 0 ||
 	    fill_itimers(from_inside, a, ret, err) < 0 || fill_rlimits(t, a, ret, err) < 0 ||
 	    fill_timers(t, a, ret, err) < 0 || fill_oom_score(t, ret, err) < 0 ||

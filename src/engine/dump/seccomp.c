@@ -145,23 +145,21 @@ static void look_from_afar(struct reader *rd, struct thread *th, const struct pr
 
 static int read_first(struct reader *rd, const struct proc_status *own, struct stasis_error *err)
 {
-	scoped(proc_status_done) struct proc_status st = {.groups = NULL};
+	const struct proc_status *st = &rd->t->status;
 	struct thread *th = &rd->t->threads[0];
 
-	if (proc_read_status(rd->t->procfd, "status", &st, err) < 0)
-		return -1;
-	if (st.seccomp == SECCOMP_MODE_STRICT) {
+	if (st->seccomp == SECCOMP_MODE_STRICT) {
 		rd->ret->threads[0].mode = SECCOMP_MODE_STRICT;
 		tell(rd, th,
 		     "is in strict seccomp mode, which kills it if this checkpoint is killed "
 		     "half-way; use -F to take that risk");
 		return 0;
 	}
-	if (st.seccomp != SECCOMP_MODE_FILTER)
+	if (st->seccomp != SECCOMP_MODE_FILTER)
 		return 0;
 	if (ptrace(PTRACE_SECCOMP_GET_FILTER, th->tid, NULL, NULL) >= 0)
 		return read_chain(rd, th, &rd->ret->threads[0], err);
-	look_from_afar(rd, th, own, &st);
+	look_from_afar(rd, th, own, st);
 	return 0;
 }
 

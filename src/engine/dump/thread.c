@@ -61,36 +61,40 @@ static int fill_sched(struct thread *th, struct arena *a, Stasis__Thread *ret,
 static int fill_creds(struct thread *th, const struct parasite_thread *inside, struct arena *a,
 		      Stasis__Thread *ret, struct stasis_error *err)
 {
-	scoped(proc_status_done) struct proc_status st = {.groups = NULL};
+	scoped(proc_status_done) struct proc_status read = {.groups = NULL};
+	const struct proc_status *st = &th->task->status; /* the first thread's */
 	Stasis__Creds *c = arena_alloc(a, sizeof(*c));
 	char name[64];
 
-	(void)snprintf(name, sizeof(name), "task/%d/status", th->tid);
-	if (proc_read_status(th->task->procfd, name, &st, err) < 0)
-		return -1;
+	if (th != th->task->threads) {
+		(void)snprintf(name, sizeof(name), "task/%d/status", th->tid);
+		if (proc_read_status(th->task->procfd, name, &read, err) < 0)
+			return -1;
+		st = &read;
+	}
 	if (!c)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a record");
-	if (st.seccomp == SECCOMP_MODE_STRICT && ret->seccomp_mode != SECCOMP_MODE_STRICT)
+	if (st->seccomp == SECCOMP_MODE_STRICT && ret->seccomp_mode != SECCOMP_MODE_STRICT)
 		return stasis_fail(err, STASIS_E_UNSUPPORTED,
 				   "it is in strict seccomp mode while the process's first thread is "
 				   "not, which is not supported");
 	stasis__creds__init(c);
-	c->ruid = st.uid[0];
-	c->euid = st.uid[1];
-	c->suid = st.uid[2];
-	c->fsuid = st.uid[3];
-	c->rgid = st.gid[0];
-	c->egid = st.gid[1];
-	c->sgid = st.gid[2];
-	c->fsgid = st.gid[3];
-	c->n_groups = st.nr_groups;
-	c->groups = arena_memdup(a, st.groups, st.nr_groups * sizeof(*st.groups));
-	c->cap_inh = st.cap_inh;
-	c->cap_prm = st.cap_prm;
-	c->cap_eff = st.cap_eff;
-	c->cap_bnd = st.cap_bnd;
-	c->cap_amb = st.cap_amb;
-	c->no_new_privs = st.no_new_privs;
+	c->ruid = st->uid[0];
+	c->euid = st->uid[1];
+	c->suid = st->uid[2];
+	c->fsuid = st->uid[3];
+	c->rgid = st->gid[0];
+	c->egid = st->gid[1];
+	c->sgid = st->gid[2];
+	c->fsgid = st->gid[3];
+	c->n_groups = st->nr_groups;
+	c->groups = arena_memdup(a, st->groups, st->nr_groups * sizeof(*st->groups));
+	c->cap_inh = st->cap_inh;
+	c->cap_prm = st->cap_prm;
+	c->cap_eff = st->cap_eff;
+	c->cap_bnd = st->cap_bnd;
+	c->cap_amb = st->cap_amb;
+	c->no_new_privs = st->no_new_privs;
 	c->securebits = inside->securebits;
 	ret->creds = c;
 	return c->groups ? 0 : stasis_fail(err, STASIS_E_NOMEM, "no memory for a record");

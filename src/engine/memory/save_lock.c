@@ -6,30 +6,19 @@
 #include "memory/save_priv.h"
 
 #include "inject/inject.h"
-#include "lib/io.h"
 #include "lib/scoped.h"
 
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-
-#define STATUS_MAX_BYTES (64u << 10)
 
 #ifndef MCL_ONFAULT
 #define MCL_ONFAULT 4
 #endif
 
-uint64_t save_locked_kb(const struct task *t)
+static uint64_t locked_kb(const struct task *t)
 {
-	static const char key[] = "\nVmLck:";
-	scoped_free char *text = NULL;
-	const char *at;
-	size_t len;
+	scoped(proc_status_done) struct proc_status now = {.groups = NULL};
 
-	if (io_read_file_at(t->procfd, "status", STATUS_MAX_BYTES, &text, &len, NULL) < 0)
-		return 0;
-	at = strstr(text, key);
-	return at ? strtoull(at + strlen(key), NULL, 10) : 0;
+	return proc_read_status(t->procfd, "status", &now, NULL) < 0 ? 0 : now.locked_kb;
 }
 
 int save_lock_future(const struct save_task *st, uint32_t *ret, struct stasis_error *err)
@@ -38,7 +27,7 @@ int save_lock_future(const struct save_task *st, uint32_t *ret, struct stasis_er
 	tracee_addr area = inject_area(st->t);
 
 	*ret = 0;
-	if (!area || save_locked_kb(st->t) <= st->locked_kb)
+	if (!area || locked_kb(st->t) <= st->t->status.locked_kb)
 		return 0;
 	*ret = MCL_FUTURE;
 	if (vma_list_read(st->t->procfd, &list, err) < 0)

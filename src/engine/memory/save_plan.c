@@ -72,7 +72,6 @@ static int plan_task(struct mem_save *m, size_t task, struct stasis_error *err)
 
 	if (vma_list_read(st->t->procfd, &st->vmas, err) < 0)
 		return -1;
-	st->locked_kb = save_locked_kb(st->t);
 	st->sv = calloc(st->vmas.nr + 1, sizeof(*st->sv));
 	if (!st->sv)
 		return stasis_fail(err, STASIS_E_NOMEM, "plan of the memory");
@@ -166,23 +165,20 @@ int mem_save_plan(struct session *s, struct tree *tree, obstacle_fn obstacle, vo
 
 /* ---- the record ---- */
 
-static int fill_stat(struct task *t, Stasis__Mm *ret, struct stasis_error *err)
+static void fill_stat(const struct task *t, Stasis__Mm *ret)
 {
-	struct proc_stat ps;
+	const struct proc_stat *ps = &t->stat;
 
-	if (proc_read_stat(t->procfd, "stat", &ps, err) < 0)
-		return -1;
-	ret->start_code = ps.start_code;
-	ret->end_code = ps.end_code;
-	ret->start_data = ps.start_data;
-	ret->end_data = ps.end_data;
-	ret->start_brk = ps.start_brk;
-	ret->start_stack = ps.start_stack;
-	ret->arg_start = ps.arg_start;
-	ret->arg_end = ps.arg_end;
-	ret->env_start = ps.env_start;
-	ret->env_end = ps.env_end;
-	return 0;
+	ret->start_code = ps->start_code;
+	ret->end_code = ps->end_code;
+	ret->start_data = ps->start_data;
+	ret->end_data = ps->end_data;
+	ret->start_brk = ps->start_brk;
+	ret->start_stack = ps->start_stack;
+	ret->arg_start = ps->arg_start;
+	ret->arg_end = ps->arg_end;
+	ret->env_start = ps->env_start;
+	ret->env_end = ps->env_end;
 }
 
 /* The break is not on a page boundary in general: only the task itself can say where it is. */
@@ -310,7 +306,8 @@ int mem_save_record(struct mem_save *m, struct task *t, Stasis__Mm *ret, struct 
 	struct save_task *st = &m->tasks[t->index];
 
 	stasis__mm__init(ret);
-	if (fill_stat(t, ret, err) < 0 || fill_brk(t, st, ret, err) < 0 ||
+	fill_stat(t, ret);
+	if (fill_brk(t, st, ret, err) < 0 ||
 	    fill_auxv(m, t, ret, err) < 0 || fill_exe(m, t, ret, err) < 0 ||
 	    fill_vmas(m, st, ret, err) < 0)
 		return -1;

@@ -60,7 +60,6 @@ struct save_task {
 	uint64_t *objects; /* ids it refers to, each once */
 	int pagemap_fd;
 	uint64_t vdso_start, vdso_end;
-	uint64_t locked_kb; /* before the parasite is in */
 	uint8_t *vdso; /* its bytes */
 };
 
@@ -121,7 +120,6 @@ int save_aio_record(struct mem_save *m, const struct save_task *st, const struct
 		    Stasis__Vma *ret, struct stasis_error *err);
 
 /* save_lock.c: is what the task maps from now on locked? MCL_* flags; the parasite is in. */
-uint64_t save_locked_kb(const struct task *t);
 int save_lock_future(const struct save_task *st, uint32_t *ret, struct stasis_error *err);
 
 /* save_policy.c: NUMA policies into the record, whose mappings are there. */

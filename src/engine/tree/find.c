@@ -27,6 +27,7 @@ void task_free(struct task *t)
 	for (size_t i = 0; i < t->nr_threads; i++)
 		free(t->threads[i].xstate);
 	free(t->threads);
+	proc_status_done(&t->status);
 	free(t);
 }
 
@@ -83,6 +84,7 @@ static struct task *new_task(struct stopper *st, pid_t pid, struct task *parent,
 		.procfd = fd_take(&procfd),
 		.rootfd = -1,
 		.leaderfd = -1,
+		.stat = stat,
 		.pidfd = (int)syscall(SYS_pidfd_open, pid, 0), /* -1 for a reaped one */
 	};
 	memcpy(t->comm, stat.comm, sizeof(t->comm) - 1);

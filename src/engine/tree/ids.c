@@ -80,16 +80,12 @@ static int read_ids(struct task *t, uint32_t depth, struct stasis_error *err)
 }
 
 /* Where the tree's pid namespace stands in the lists of ids. */
-static int find_depth(const struct task *root, uint32_t *ret, struct stasis_error *err)
+static uint32_t find_depth(const struct task *root)
 {
-	scoped(proc_status_done) struct proc_status st = {.groups = NULL};
+	const struct proc_status *st = &root->status;
+	uint32_t depth = st->nr_ns_ids ? st->nr_ns_ids - 1 : 0;
 
-	if (proc_read_status(root->procfd, "status", &st, err) < 0)
-		return -1;
-	*ret = st.nr_ns_ids ? st.nr_ns_ids - 1 : 0;
-	if (*ret && st.ns_pid[*ret] == 1)
-		(*ret)--;
-	return 0;
+	return depth && st->ns_pid[depth] == 1 ? depth - 1 : depth;
 }
 
 int tree_read_ids(struct tree *t, struct stasis_error *err)
@@ -97,13 +93,11 @@ int tree_read_ids(struct tree *t, struct stasis_error *err)
 	scoped_fd int self = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	char ours[PROC_NS_BYTES];
 	struct task *task;
-	uint32_t depth;
+	const uint32_t depth = find_depth(t->tasks[0]);
 	size_t i;
 
 	if (self < 0 || !proc_read_ns(self, "ns/pid", ours))
 		ours[0] = '\0';
-	if (find_depth(t->tasks[0], &depth, err) < 0)
-		return -1;
 	tree_for_each(t, i, task) {
 		/* a zombie's namespace cannot be looked at, its list of ids can */
 		if (!depth && task->nr_threads && is_in(ours, task->procfd))

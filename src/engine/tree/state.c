@@ -60,6 +60,8 @@ int task_read_state(struct session *s, struct task *t, struct stasis_error *err)
 {
 	size_t room = s->caps.xsave_size > MIN_XSTATE_BYTES ? s->caps.xsave_size : MIN_XSTATE_BYTES;
 
+	if (proc_read_status(t->procfd, "status", &t->status, err) < 0)
+		return -1;
 	for (size_t i = 0; i < t->nr_threads; i++)
 		if (read_thread(&t->threads[i], room, err) < 0)
 			return -1;

@@ -99,6 +99,13 @@ static int seize_one(struct stopper *st, struct task *t, size_t *room, pid_t tid
 	}
 }
 
+/* While all that are known stand still: are there as many as the process has? */
+static bool has_all_threads(struct task *t)
+{
+	return t->nr_threads && proc_read_stat(t->procfd, "stat", &t->stat, NULL) == 0 &&
+	       t->stat.nr_threads == (int64_t)t->nr_threads;
+}
+
 /* One look at the list of threads. */
 static int seize_new_threads(struct stopper *st, struct task *t, size_t *nr_new,
 			     struct stasis_error *err)
@@ -107,6 +114,8 @@ static int seize_new_threads(struct stopper *st, struct task *t, size_t *nr_new,
 	struct stasis_error local;
 	scoped_free int *tids = NULL;
 
+	if (has_all_threads(t))
+		return 0;
 	if (proc_list_numbers(t->procfd, "task", &tids, &nr, &local) < 0)
 		nr = 0; /* ended */
 	for (size_t i = 0; i < nr && t->state != TASK_ZOMBIE; i++)
@@ -244,14 +253,13 @@ static int look_through_thread(struct task *t, struct stasis_error *err)
 		return -1;
 	t->leaderfd = t->procfd;
 	t->procfd = fd;
-	return 0;
+	return proc_read_stat(t->procfd, "stat", &t->stat, err);
 }
 
 /* A process whose threads have all gone is a zombie now, or reaped and out of the tree. */
 static void settle_ended(struct stopper *st, size_t from)
 {
 	struct tree *tree = st->tree;
-	struct proc_stat stat;
 	size_t kept = from;
 
 	for (size_t i = from; i < tree->nr_tasks; i++) {
@@ -261,10 +269,10 @@ static void settle_ended(struct stopper *st, size_t from)
 			tree->tasks[kept++] = t;
 			continue;
 		}
-		if (t->pid && proc_read_stat(t->procfd, "stat", &stat, NULL) == 0 &&
-		    stat.state == 'Z') {
+		if (t->pid && proc_read_stat(t->procfd, "stat", &t->stat, NULL) == 0 &&
+		    t->stat.state == 'Z') {
 			t->state = TASK_ZOMBIE;
-			t->exit_status = stat.exit_code;
+			t->exit_status = t->stat.exit_code;
 			tree->tasks[kept++] = t;
 			continue;
 		}
@@ -353,9 +361,14 @@ static int read_states(struct tree *tree, struct stasis_error *err)
 	struct task *t;
 	size_t i;
 
-	tree_for_each(tree, i, t)
-		if (t->state != TASK_ZOMBIE && task_read_state(tree->s, t, err) < 0)
+	tree_for_each(tree, i, t) {
+		if (t->state == TASK_ZOMBIE)
+			continue;
+		t->pgid = t->stat.pgrp; /* it ran when they were read first */
+		t->sid = t->stat.session;
+		if (task_read_state(tree->s, t, err) < 0)
 			return stasis_fail_prefix(err, "process %d (%s)", t->pid, t->comm);
+	}
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #define TREE_TREE_H
 
 #include "arch/arch.h"
+#include "lib/proc.h"
 #include "session.h"
 
 #include <sys/stat.h>
@@ -67,6 +68,9 @@ struct task {
 	int procfd, leaderfd;
 	int rootfd; /* O_PATH on its root when it has a mount namespace of its own, see ns/; else -1 */
 	int pidfd;	 /* -1 for a zombie that pidfd_open() refuses */
+	/* of procfd, when the process stood still and nothing of ours was in it; of a zombie only stat */
+	struct proc_stat stat;
+	struct proc_status status;
 	size_t nr_threads;
 	struct thread *threads; /* leader first unless it has ended, then ascending tid; none for a zombie */
 	struct inject *inject;	/* set by inject_open(), NULL when not injected */
