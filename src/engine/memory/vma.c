@@ -9,21 +9,38 @@
 #include "lib/scoped.h"
 
 #include <fcntl.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
 
 /* A path is at most 4 KiB, each byte of it at most four characters. */
 #define SMAPS_MAX_LINE 32768u
-#define SMAPS_BUF      (4 * SMAPS_MAX_LINE)
+#define SMAPS_BUF      (2 * SMAPS_MAX_LINE)
+/* The kernel makes text in a page of its own until an entry does not fit, and throws that one away: every
+ * sixth. Who asks for less than a page by an entry gets each as soon as it is made. */
+#define SMAPS_READ     3072u
 /* vm.max_map_count is an int, but a list that long would not fit into memory either. */
 #define SMAPS_MAX_VMAS (16u << 20)
 #define SMAPS_PAGE     4096u
+
+/*
+ * Where the lines that matter are, counted from the end of the header line. The kernel writes numbers in
+ * columns, so that what the first entry shows holds for all others: two lines of three need not be looked
+ * at. An entry that is laid out in another way (a number of more than eight digits) is read line by line.
+ */
+enum { SMAPS_KEYS = 7 };
 
 struct smaps_parser {
 	struct vma_list list;
 	size_t cap;
 	size_t line_nr;
+	size_t header_nr; /* line of the last header */
+	size_t offset;	  /* of the line from the end of that */
+	size_t nr_keys, key_at[SMAPS_KEYS];
+	char key_name[SMAPS_KEYS][8]; /* how it begins */
+	size_t nr_lines;	      /* before the last of them */
+	bool is_layout_known;
 };
 
 static const struct {
@@ -230,53 +247,81 @@ static void parse_vm_flags(const char *s, struct vma *v)
 	}
 }
 
-/* There are two dozen lines per mapping: most are left after a look at their first letters. */
-static void parse_key(struct vma *v, const char *line)
+/* There are two dozen lines per mapping: most are left after a look at their first letters. False: it
+ * is none of those that matter. */
+static bool parse_key(struct vma *v, const char *line)
 {
-	switch (line[0]) {
-	case 'R':
-		if (strncmp(line, "Rss:", 4) == 0)
-			v->rss_kb = parse_kb(line + 4);
-		break;
-	case 'A':
-		if (strncmp(line, "Anonymous:", 10) == 0)
-			v->anon_kb = parse_kb(line + 10);
-		break;
-	case 'S':
-		if (strncmp(line, "Swap:", 5) == 0)
-			v->swap_kb = parse_kb(line + 5);
-		if (strncmp(line, "Shared_Hugetlb:", 15) == 0)
-			v->huge_kb += parse_kb(line + 15);
-		break;
-	case 'P':
-		if (strncmp(line, "Private_Hugetlb:", 16) == 0)
-			v->huge_kb += parse_kb(line + 16);
-		break;
-	case 'K':
-		if (strncmp(line, "KernelPageSize:", 15) == 0)
-			v->page_kb = parse_kb(line + 15);
-		break;
-	case 'V':
-		if (strncmp(line, "VmFlags:", 8) == 0)
-			parse_vm_flags(line + 8, v);
-		break;
-	default:
-		break;
+	static const struct {
+		const char *name;
+		size_t len, field;
+	} keys[] = {
+#define KEY(text, name) {text ":", sizeof(text), offsetof(struct vma, name)}
+		KEY("Rss", rss_kb),
+		KEY("Anonymous", anon_kb),
+		KEY("Swap", swap_kb),
+		KEY("Shared_Hugetlb", huge_kb),
+		KEY("Private_Hugetlb", huge_kb),
+		KEY("KernelPageSize", page_kb),
+#undef KEY
+	};
+
+	if (line[0] == 'V' && strncmp(line, "VmFlags:", 8) == 0) {
+		parse_vm_flags(line + 8, v);
+		return true;
 	}
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (line[0] == keys[i].name[0] && strncmp(line, keys[i].name, keys[i].len) == 0) {
+			*(uint64_t *)(void *)((char *)v + keys[i].field) +=
+				parse_kb(line + keys[i].len);
+			return true;
+		}
+	return false;
+}
+
+static void learn_key(struct smaps_parser *p, const char *line)
+{
+	if (p->is_layout_known || p->nr_keys == SMAPS_KEYS)
+		return;
+	p->key_at[p->nr_keys] = p->offset;
+	memcpy(p->key_name[p->nr_keys], line, sizeof(p->key_name[0])); /* all are as long */
+	p->nr_keys++;
+	p->nr_lines = p->line_nr - p->header_nr - 1;
+	p->is_layout_known = line[0] == 'V'; /* the last line */
+}
+
+/* The lines of an entry at once, but for the last. How many bytes that takes; 0: not so. */
+static size_t parse_known(struct smaps_parser *p, char *text, size_t len)
+{
+	const size_t last = p->nr_keys ? p->key_at[p->nr_keys - 1] : 0;
+
+	if (!p->is_layout_known || !last || len < last + sizeof(p->key_name[0]))
+		return 0;
+	for (size_t i = 0; i < p->nr_keys; i++)
+		if ((p->key_at[i] && text[p->key_at[i] - 1] != '\n') ||
+		    memcmp(text + p->key_at[i], p->key_name[i], sizeof(p->key_name[0])) != 0)
+			return 0;
+	for (size_t i = 0; i + 1 < p->nr_keys; i++)
+		(void)parse_key(&p->list.v[p->list.nr - 1], text + p->key_at[i]);
+	p->offset = last;
+	p->line_nr += p->nr_lines;
+	return last;
 }
 
 /* Keys begin with a capital letter, addresses have small ones. */
 static int parse_line(struct smaps_parser *p, const char *line, size_t len, struct stasis_error *err)
 {
 	p->line_nr++;
-	/* a NUL inside would hide the rest of the path */
-	if (hex_value(line[0]) >= 0 && strlen(line) != len)
-		return malformed(p, err);
-	if (hex_value(line[0]) >= 0)
-		return parse_header(p, line, err);
+	if (hex_value(line[0]) >= 0) {
+		p->offset = 0;
+		p->header_nr = p->line_nr;
+		/* a NUL inside would hide the rest of the path */
+		return strlen(line) == len ? parse_header(p, line, err) : malformed(p, err);
+	}
 	if (p->list.nr == 0 || line[0] < 'A' || line[0] > 'Z')
 		return malformed(p, err);
-	parse_key(&p->list.v[p->list.nr - 1], line);
+	if (parse_key(&p->list.v[p->list.nr - 1], line))
+		learn_key(p, line);
+	p->offset += len + 1;
 	return 0;
 }
 
@@ -291,6 +336,8 @@ static ssize_t parse_lines(struct smaps_parser *p, char *buf, size_t len, struct
 		if (parse_line(p, at, (size_t)(nl - at), err) < 0)
 			return -1;
 		at = nl + 1;
+		if (p->offset == 0)
+			at += parse_known(p, at, (size_t)(buf + len - at));
 	}
 	if ((size_t)(buf + len - at) >= SMAPS_MAX_LINE)
 		return stasis_fail(err, STASIS_E_IO, "smaps: line %zu is longer than %u bytes",
@@ -298,25 +345,35 @@ static ssize_t parse_lines(struct smaps_parser *p, char *buf, size_t len, struct
 	return at - buf;
 }
 
-static int parse_fd(struct smaps_parser *p, int fd, char *buf, struct stasis_error *err)
+/* Fill the buffer behind what it has; how much there is then. */
+static ssize_t read_some(int fd, char *buf, size_t have, bool *ret_is_end, struct stasis_error *err)
 {
-	size_t have = 0;
-	ssize_t n;
+	ssize_t n = 1;
 
-	for (;;) {
-		n = read(fd, buf + have, SMAPS_BUF - have);
+	while (n && have + SMAPS_READ <= SMAPS_BUF) {
+		n = read(fd, buf + have, SMAPS_READ);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return stasis_fail_errno(err, STASIS_E_IO, "read smaps");
-		if (n == 0)
-			break;
 		have += (size_t)n;
-		n = parse_lines(p, buf, have, err);
+	}
+	*ret_is_end = n == 0;
+	return (ssize_t)have;
+}
+
+static int parse_fd(struct smaps_parser *p, int fd, char *buf, struct stasis_error *err)
+{
+	bool is_end = false;
+	ssize_t have = 0, n;
+
+	while (!is_end) {
+		have = read_some(fd, buf, (size_t)have, &is_end, err);
+		n = have < 0 ? -1 : parse_lines(p, buf, (size_t)have, err);
 		if (n < 0)
 			return -1;
-		have -= (size_t)n;
-		memmove(buf, buf + n, have);
+		have -= n;
+		memmove(buf, buf + n, (size_t)have);
 	}
 	if (have)
 		return stasis_fail(err, STASIS_E_IO, "smaps: the last line is cut off");

@@ -48,6 +48,48 @@ static void reads_all_fields(void **state)
 	vma_list_done(&l);
 }
 
+/* The first entry shows where the others' keys are; one that is laid out in another way is read as well. */
+static void reads_entries_of_any_layout(void **state)
+{
+	static const char text[] =
+		"00400000-00401000 r--p 00000000 00:00 0 \n"
+		"Size:                  4 kB\nRss:                   1 kB\n"
+		"Anonymous:             2 kB\nVmFlags: rd mr lo \n"
+		"00500000-00501000 r--p 00000000 00:00 0          /a/rather/long/name\n"
+		"Size:                  4 kB\nRss:                   3 kB\n"
+		"Anonymous:             4 kB\nVmFlags: rd mr gd sl \n"
+		"00600000-00601000 r--p 00000000 00:00 0 \n"
+		"Size:           12345678901 kB\nRss:            9876543210 kB\n"
+		"Anonymous:             5 kB\nVmFlags: rd hg \n"
+		"00700000-00701000 r--p 00000000 00:00 0 \n"
+		"Anonymous:             6 kB\n"
+		"00800000-00801000 r--p 00000000 00:00 0 \n"
+		"Size:                  4 kB\nRss:                   7 kB\n"
+		"Anonymous:             8 kB\nVmFlags: rd nh \n";
+	static const struct {
+		uint64_t rss_kb, anon_kb;
+		uint32_t flags;
+	} want[] = {
+		{ 1, 2, VMA_F_LOCKED },
+		{ 3, 4, VMA_F_GROWSDOWN | VMA_F_SEALED },
+		{ 9876543210, 5, VMA_F_HUGEPAGE },
+		{ 0, 6, 0 },
+		{ 7, 8, VMA_F_NOHUGEPAGE },
+	};
+	struct vma_list l = { 0 };
+
+	(void)state;
+	assert_int_equal(parse(text, &l), 0);
+	assert_int_equal(l.nr, sizeof(want) / sizeof(want[0]));
+	for (size_t i = 0; i < l.nr; i++) {
+		assert_int_equal(l.v[i].rss_kb, want[i].rss_kb);
+		assert_int_equal(l.v[i].anon_kb, want[i].anon_kb);
+		assert_int_equal(l.v[i].flags, want[i].flags);
+	}
+	assert_string_equal(l.v[1].path, "/a/rather/long/name");
+	vma_list_done(&l);
+}
+
 static void keeps_odd_paths(void **state)
 {
 	struct vma_list l = { 0 };
@@ -112,6 +154,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_all_fields),
+		cmocka_unit_test(reads_entries_of_any_layout),
 		cmocka_unit_test(keeps_odd_paths),
 		cmocka_unit_test(rejects_malformed_text),
 		cmocka_unit_test(rejects_nul_and_endless_line),
