@@ -142,6 +142,13 @@ enum stasis_restore_flags {
 	STASIS_RESTORE_KEEP_MONOTONIC = 1u << 6,
 };
 
+/* In which cgroups a restarted tree is. */
+enum stasis_cgroup {
+	STASIS_CGROUP_IGNORE, /* in the caller's */
+	STASIS_CGROUP_KEEP,   /* each process in those it was in, which must be there */
+	STASIS_CGROUP_JOIN,   /* all in `cgroup_path` */
+};
+
 struct stasis_restore_opts {
 	int dirfd;	  /* folder of the image, or AT_FDCWD */
 	const char *name; /* path of the root's image, relative to dirfd */
@@ -152,6 +159,8 @@ struct stasis_restore_opts {
 	size_t nr_choices;
 	const pid_t *skip_pids;
 	size_t nr_skip_pids;
+	enum stasis_cgroup cgroup;
+	const char *cgroup_path; /* STASIS_CGROUP_JOIN: a cgroup's folder, or its name as in /proc/PID/cgroup */
 	unsigned pid_retry_s; /* busy pid: retries, one a second; 0 means 10 */
 	stasis_log_fn log;
 	void *log_arg;

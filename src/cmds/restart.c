@@ -90,6 +90,8 @@ static void fill_restore_opts(struct restart_opts *o, struct stasis_restore_opts
 		.dirfd = AT_FDCWD,
 		.name = o->file,
 		.flags = restore_flags(o),
+		.cgroup = o->cgroup,
+		.cgroup_path = o->cgroup_path,
 		.signal_root = o->signal_root,
 		.signal_all = o->signal_all,
 		.log = cmd_log_line,

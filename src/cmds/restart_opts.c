@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
 
 static const char help[] =
 	"Usage: restart [OPTION]... CHECKPOINT_FILE\n"
@@ -17,6 +18,8 @@ static const char help[] =
 	"      --rollback-files    cut files that grew since the checkpoint back to their length\n"
 	"                          then; the tail is kept as NAME.after-checkpoint\n"
 	"      --keep-monotonic    CLOCK_MONOTONIC and CLOCK_BOOTTIME go on from where they were\n"
+	"      --cgroup=WHICH      run in the control groups of the checkpoint (keep), in that one\n"
+	"                          (join=PATH), or in those of restart (ignore, the default)\n"
 	"  -i, --interactive       choose processes and file descriptors in a dialogue\n"
 	"  -k, --signal-root=SIG   send this signal to the restarted process instead of SIGCONT;\n"
 	"                          0 for none\n"
@@ -41,6 +44,7 @@ enum {
 	OPT_VERSION,
 	OPT_ROLLBACK_FILES,
 	OPT_KEEP_MONOTONIC,
+	OPT_CGROUP,
 };
 
 static const struct option long_options[] = {
@@ -48,6 +52,7 @@ static const struct option long_options[] = {
 	{"force", no_argument, NULL, 'F'},
 	{"rollback-files", no_argument, NULL, OPT_ROLLBACK_FILES},
 	{"keep-monotonic", no_argument, NULL, OPT_KEEP_MONOTONIC},
+	{"cgroup", required_argument, NULL, OPT_CGROUP},
 	{"interactive", no_argument, NULL, 'i'},
 	{"signal-root", required_argument, NULL, 'k'},
 	{"signal-all", required_argument, NULL, 'K'},
@@ -66,7 +71,7 @@ static const struct option long_options[] = {
 /* What was on the command line, before the options are checked against each other. */
 struct raw {
 	bool has_w, has_W;
-	const char *signal_root, *signal_all;
+	const char *signal_root, *signal_all, *cgroup;
 };
 
 /* Options without argument; false when the letter is none of them. */
@@ -108,9 +113,26 @@ static bool take_value(int letter, struct raw *raw)
 		raw->signal_root = optarg;
 	else if (letter == 'K')
 		raw->signal_all = optarg;
+	else if (letter == OPT_CGROUP)
+		raw->cgroup = optarg;
 	else
 		return false;
 	return true;
+}
+
+static int parse_cgroup(const char *text, struct restart_opts *o, struct stasis_error *err)
+{
+	if (!strcmp(text, "keep"))
+		o->cgroup = STASIS_CGROUP_KEEP;
+	else if (!strcmp(text, "ignore"))
+		o->cgroup = STASIS_CGROUP_IGNORE;
+	else if (!strncmp(text, "join=", 5) && text[5] == '/')
+		o->cgroup = STASIS_CGROUP_JOIN;
+	else
+		return stasis_fail(err, STASIS_E_USAGE,
+				   "--cgroup=%s: not keep, ignore or join=PATH with an absolute path", text);
+	o->cgroup_path = text + (o->cgroup == STASIS_CGROUP_JOIN ? 5 : 0);
+	return 0;
 }
 
 static int check_combinations(const struct restart_opts *o, const struct raw *raw,
@@ -141,6 +163,8 @@ static int opts_check(struct restart_opts *o, const struct raw *raw, int nr_args
 	if (raw->signal_root && cmd_parse_signal(raw->signal_root, &o->signal_root, err) < 0)
 		return -1;
 	if (raw->signal_all && cmd_parse_signal(raw->signal_all, &o->signal_all, err) < 0)
+		return -1;
+	if (raw->cgroup && parse_cgroup(raw->cgroup, o, err) < 0)
 		return -1;
 	if (!raw->signal_root && !raw->signal_all && !o->is_stopped)
 		o->signal_root = SIGCONT; /* the guide's default */

@@ -20,6 +20,8 @@ struct restart_opts {
 	bool is_stopped;      /* -z */
 	int signal_root;      /* -k, or SIGCONT */
 	int signal_all;	      /* -K */
+	enum stasis_cgroup cgroup; /* --cgroup */
+	const char *cgroup_path;
 	const char *file;
 };
 

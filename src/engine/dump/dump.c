@@ -154,9 +154,20 @@ static int put_info(struct session *s, struct task *t, struct dump_common *c,
 	return image_put_record(w, IMAGE_TAG_INFO, &info.base, err);
 }
 
-static int put_threads(struct dump_plan *p, struct task *t, const struct parasite_thread *inside,
-		       const struct task_pending *pending, struct arena *a, struct image_writer *w,
-		       struct stasis_error *err)
+static int fill_cgroups(const struct thread *th, const Stasis__Process *process, struct arena *a,
+			Stasis__Thread *ret, struct stasis_error *err)
+{
+	const struct ns_cgroups_of leader = {.list = process->cgroups, .nr = process->n_cgroups};
+	char name[64];
+
+	(void)snprintf(name, sizeof(name), "task/%d/cgroup", th->tid);
+	return ns_cgroups_read_others(th->task->procfd, name, &leader, a, &ret->cgroups,
+				      &ret->n_cgroups, err);
+}
+
+static int put_threads(struct dump_plan *p, struct task *t, const Stasis__Process *process,
+		       const struct parasite_thread *inside, const struct task_pending *pending,
+		       struct arena *a, struct image_writer *w, struct stasis_error *err)
 {
 	struct session *s = p->s;
 
@@ -167,6 +178,8 @@ static int put_threads(struct dump_plan *p, struct task *t, const struct parasit
 			return -1;
 		if (dump_thread_record(s, &t->threads[i], &inside[i], &pending->threads[i],
 				       &p->seccomp[t->index].threads[i], a, &record, err) < 0)
+			return -1;
+		if (i && fill_cgroups(&t->threads[i], process, a, &record, err) < 0)
 			return -1;
 		if (image_put_record(w, IMAGE_TAG_THREAD, &record.base, err) < 0)
 			return -1;
@@ -210,7 +223,7 @@ static int write_live(struct dump_plan *p, struct task *t, const struct task_pen
 	    (t->leaderfd >= 0 && dump_leader_record(t, &threads[0], &a, &process, err) < 0) ||
 	    put_process(p, t, &process, w, err) < 0)
 		return -1;
-	if (put_threads(p, t, threads, pending, &a, w, err) < 0 ||
+	if (put_threads(p, t, &process, threads, pending, &a, w, err) < 0 ||
 	    put_mm(p, t, inside, w, err) < 0)
 		return -1;
 	if (ns_save_write(p->ns, t, dump_plan_fresh_object, p, w, err) < 0 ||

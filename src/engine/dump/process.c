@@ -4,6 +4,7 @@
 #include "lib/io.h"
 #include "lib/proc.h"
 #include "lib/scoped.h"
+#include "ns/ns.h"
 
 #include <fcntl.h>
 #include <errno.h>
@@ -220,6 +221,12 @@ static int fill_timers(struct task *t, struct arena *a, Stasis__Process *ret,
 	return 0;
 }
 
+static int fill_cgroups(struct task *t, struct arena *a, Stasis__Process *ret,
+			struct stasis_error *err)
+{
+	return ns_cgroups_read(t->procfd, "cgroup", a, &ret->cgroups, &ret->n_cgroups, err);
+}
+
 static int fill_oom_score(struct task *t, Stasis__Process *ret, struct stasis_error *err)
 {
 	scoped_free char *text = NULL;
@@ -309,7 +316,7 @@ int dump_process_record(struct session *s, struct task *t, const struct parasite
 	    fill_sigactions(from_inside, a, ret, err) < 0 ||
 	    fill_itimers(from_inside, a, ret, err) < 0 || fill_rlimits(t, a, ret, err) < 0 ||
 	    fill_timers(t, a, ret, err) < 0 || fill_oom_score(t, ret, err) < 0 ||
-	    fill_coredump_filter(t, ret, err) < 0)
+	    fill_coredump_filter(t, ret, err) < 0 || fill_cgroups(t, a, ret, err) < 0)
 		return -1; /* the caller names the process */
 	ret->pending = pending->list;
 	ret->n_pending = pending->nr;

@@ -235,7 +235,9 @@ static _Noreturn void maker_main(struct ns_load *n, struct ns_made *m, int to, i
 	char byte;
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (unshare(kinds[m->rec->type].flag) < 0)
+	if (n->cgroups && ns_cgroups_enter(n->cgroups, m->rec->cgroup_roots, m->rec->n_cgroup_roots, &err) < 0)
+		(void)stasis_fail_prefix(&err, "root of a cgroup namespace");
+	else if (unshare(kinds[m->rec->type].flag) < 0)
 		(void)stasis_fail_errno(&err, STASIS_E_DENIED, "make a %s namespace",
 					kinds[m->rec->type].name);
 	else
@@ -302,11 +304,15 @@ static int make_one(struct ns_load *n, struct ns_made *m, struct stasis_error *e
 	if (m->rec->type == STASIS__NAMESPACE_TYPE__NAMESPACE_MNT &&
 	    ns_load_open_binds(n, m, err) < 0)
 		return -1;
+	if (n->cgroups &&
+	    ns_cgroups_add(n->cgroups, m->rec->cgroup_roots, m->rec->n_cgroup_roots, err) < 0)
+		return -1;
 	return run_maker(n, m, err);
 }
 
-int ns_load_make(struct ns_load *n, struct stasis_error *err)
+int ns_load_make(struct ns_load *n, struct ns_cgroups *cgroups, struct stasis_error *err)
 {
+	n->cgroups = cgroups;
 	for (size_t k = 1; k < NS_NR_KINDS; k++) {
 		char path[32];
 

@@ -20,103 +20,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { MOUNTINFO_MAX_BYTES = 4 << 20 };
-
-/* A line of /proc/PID/mountinfo, proc(5). */
-struct mount_line {
-	int id, parent;
-	unsigned major, minor;
-	char *root, *point, *attributes, *type, *source, *options;
-	bool is_shared;
-	bool is_covered; /* a later one stands at the same place */
-};
-
-struct mount_list {
-	size_t nr;
-	struct mount_line *v;
-	char *text;
-};
-
-static void mount_list_done(struct mount_list *l)
-{
-	free(l->text);
-	free(l->v);
-}
-
-/* Spaces and the like are written as \040. */
-static void unescape(char *s)
-{
-	char *to = s;
-
-	for (; *s; s++, to++) {
-		unsigned value;
-
-		if (*s == '\\' && sscanf(s + 1, "%3o", &value) == 1) {
-			*to = (char)value;
-			s += 3;
-		} else {
-			*to = *s;
-		}
-	}
-	*to = '\0';
-}
-
-static int parse_line(char *line, struct mount_line *m)
-{
-	char *save, *field = strtok_r(line, " ", &save);
-	char **to[] = {&m->root, &m->point, &m->attributes};
-
-	if (!field || sscanf(field, "%d", &m->id) != 1)
-		return -1;
-	field = strtok_r(NULL, " ", &save);
-	if (!field || sscanf(field, "%d", &m->parent) != 1)
-		return -1;
-	field = strtok_r(NULL, " ", &save);
-	if (!field || sscanf(field, "%u:%u", &m->major, &m->minor) != 2)
-		return -1;
-	for (size_t i = 0; i < 3; i++)
-		if (!(*to[i] = strtok_r(NULL, " ", &save)))
-			return -1;
-	while ((field = strtok_r(NULL, " ", &save)) && strcmp(field, "-") != 0)
-		m->is_shared |= !strncmp(field, "shared:", 7);
-	m->type = strtok_r(NULL, " ", &save);
-	m->source = strtok_r(NULL, " ", &save);
-	m->options = strtok_r(NULL, " ", &save);
-	if (!m->type || !m->source || !m->options)
-		return -1;
-	unescape(m->root);
-	unescape(m->point);
-	unescape(m->source);
-	unescape(m->options);
-	return 0;
-}
-
-static int read_mounts(int procfd, const char *name, struct mount_list *ret, struct stasis_error *err)
-{
-	size_t len, room = 0;
-	char *save, *line;
-
-	if (io_read_file_at(procfd, name, MOUNTINFO_MAX_BYTES, &ret->text, &len, err) < 0)
-		return -1;
-	for (const char *p = ret->text; *p; p++)
-		room += *p == '\n';
-	if (room > NS_MAX_MOUNTS)
-		return stasis_fail(err, STASIS_E_UNSUPPORTED, "%zu mounts in a namespace", room);
-	ret->v = calloc(room + 1, sizeof(*ret->v));
-	if (!ret->v)
-		return stasis_fail(err, STASIS_E_NOMEM, "no memory for mounts");
-	for (line = strtok_r(ret->text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-		if (parse_line(line, &ret->v[ret->nr++]) < 0)
-			return stasis_fail(err, STASIS_E_INTERNAL,
-					   "mountinfo does not look like proc(5) says");
-	for (size_t i = 0; i < ret->nr; i++)
-		for (size_t k = 0; k < ret->nr; k++)
-			if (ret->v[k].parent == ret->v[i].id &&
-			    !strcmp(ret->v[k].point, ret->v[i].point))
-				ret->v[i].is_covered = true;
-	return 0;
-}
-
 /* Those that others stand on come first; of the rest the order stays, which is that of their making. */
 static int sort_mounts(struct mount_list *l, struct stasis_error *err)
 {
@@ -145,24 +48,6 @@ static int sort_mounts(struct mount_list *l, struct stasis_error *err)
 
 /* ---- which of ours is it a part of ---- */
 
-static bool is_prefix(const char *dir, const char *path)
-{
-	size_t len = strlen(dir);
-
-	if (!strcmp(dir, "/"))
-		return true;
-	return !strncmp(dir, path, len) && (path[len] == '/' || !path[len]);
-}
-
-static int join_path(char *buf, size_t size, const char *a, const char *b)
-{
-	if (!strcmp(a, "/"))
-		a = "";
-	if (!strcmp(b, "/"))
-		b = "";
-	return snprintf(buf, size, "%s%s%s", a, *b && *b != '/' ? "/" : "", b) < (int)size ? 0 : -1;
-}
-
 static bool leads_to(const struct task *t, const struct mount_line *m, const char *path)
 {
 	char inside[PATH_MAX + 8];
@@ -186,10 +71,10 @@ static void find_here(const struct task *t, const struct mount_line *m, const st
 		const char *rest;
 
 		if (o->major != m->major || o->minor != m->minor || o->is_covered ||
-		    !is_prefix(o->root, m->root))
+		    !ns_is_below(o->root, m->root))
 			continue;
 		rest = strcmp(o->root, "/") ? m->root + strlen(o->root) : m->root;
-		if (join_path(buf, size, o->point, rest) == 0) {
+		if (ns_join_path(buf, size, o->point, rest) == 0) {
 			if (!*buf)
 				(void)snprintf(buf, size, "/");
 			if (leads_to(t, m, buf))
@@ -309,7 +194,7 @@ static bool is_part_of_earlier(const struct mount_list *l, size_t i)
 {
 	for (size_t k = 0; k < i; k++)
 		if (l->v[k].major == l->v[i].major && l->v[k].minor == l->v[i].minor &&
-		    !l->v[k].is_covered && is_prefix(l->v[k].root, l->v[i].root))
+		    !l->v[k].is_covered && ns_is_below(l->v[k].root, l->v[i].root))
 			return true;
 	return false;
 }
@@ -389,15 +274,15 @@ static bool has_root_of_namespace(const struct task *t)
 
 int ns_save_mounts(struct ns_save *n, struct ns_entry *e, struct stasis_error *err)
 {
-	scoped(mount_list_done) struct mount_list l = {.nr = 0}, ours = {.nr = 0};
+	scoped(ns_mounts_done) struct mount_list l = {.nr = 0}, ours = {.nr = 0};
 
 	if (!has_root_of_namespace(e->first)) {
 		ns_save_report(n, e->first, "is in a mount namespace of its own and has called chroot, "
 					    "which is not supported together; use pivot_root");
 		return 0;
 	}
-	if (read_mounts(e->first->procfd, "mountinfo", &l, err) < 0 ||
-	    read_mounts(AT_FDCWD, "/proc/self/mountinfo", &ours, err) < 0 ||
+	if (ns_mounts_read(e->first->procfd, "mountinfo", &l, err) < 0 ||
+	    ns_mounts_read(AT_FDCWD, "/proc/self/mountinfo", &ours, err) < 0 ||
 	    sort_mounts(&l, err) < 0 || make_room(n, e, l.nr, err) < 0)
 		return -1;
 	for (size_t i = 0; i < l.nr; i++)

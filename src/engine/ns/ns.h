@@ -8,7 +8,41 @@
 #define NS_NS_H
 
 #include "image/image.h"
+#include "lib/arena.h"
 #include "tree/tree.h"
+
+/* ---- cgroups (cgroups(7)) ---- */
+
+/* Where a process or thread is, from its file "cgroup" of /proc, in each hierarchy. */
+int ns_cgroups_read(int procfd, const char *name, struct arena *a, Stasis__CgroupPlace ***ret,
+		    size_t *ret_nr, struct stasis_error *err);
+
+struct ns_cgroups_of {
+	Stasis__CgroupPlace **list;
+	size_t nr;
+};
+/* The same for a thread, of which only those are given that are not the leader's. */
+int ns_cgroups_read_others(int procfd, const char *name, const struct ns_cgroups_of *leader,
+			   struct arena *a, Stasis__CgroupPlace ***ret, size_t *ret_nr,
+			   struct stasis_error *err);
+
+struct ns_cgroups;
+
+/*
+ * For a restart in the cgroups of the checkpoint, or with `join` all in that one: the name of a cgroup as
+ * /proc/PID/cgroup has it, or its folder. *ret must be freed after a failure too.
+ */
+int ns_cgroups_open(struct session *s, const char *join, struct ns_cgroups **ret,
+		    struct stasis_error *err);
+/* Open those of one process; to be called for each before anything is made. */
+int ns_cgroups_add(struct ns_cgroups *c, Stasis__CgroupPlace *const *list, size_t nr,
+		   struct stasis_error *err);
+/* The calling process, which has one thread, goes there. */
+int ns_cgroups_enter(struct ns_cgroups *c, Stasis__CgroupPlace *const *list, size_t nr,
+		     struct stasis_error *err);
+int ns_cgroups_place_thread(struct ns_cgroups *c, pid_t tid, Stasis__CgroupPlace *const *list, size_t nr,
+			    struct stasis_error *err);
+void ns_cgroups_free(struct ns_cgroups *c); /* NULL is fine */
 
 /* ---- dump ---- */
 
@@ -53,8 +87,9 @@ int ns_load_plan(struct session *s, const struct ns_proc *procs, size_t nr, stru
 		 struct stasis_error *err);
 
 /* Make them, each in a process of its own that ends when it is done; they live as long as n or a
- * process in them. Must be called where the tree's files are reachable. */
-int ns_load_make(struct ns_load *n, struct stasis_error *err);
+ * process in them. Must be called where the tree's files are reachable. `cgroups` may be NULL: cgroup
+ * namespaces have their roots in the caller's then. */
+int ns_load_make(struct ns_load *n, struct ns_cgroups *cgroups, struct stasis_error *err);
 
 /* In the master: see files and network as process `index` does, or as before (NS_OUTSIDE). */
 #define NS_OUTSIDE ((size_t)-1)

@@ -7,7 +7,30 @@
 #include "lib/scoped.h"
 #include "ns/ns.h"
 
-enum { NS_MAX = 64, NS_MAX_MOUNTS = 4096, NS_NR_KINDS = 7 };
+enum { NS_MAX = 64, NS_MAX_MOUNTS = 4096, NS_MAX_HIERARCHIES = 64, NS_NR_KINDS = 7 };
+
+/* ---- mountinfo.c ---- */
+
+/* A line of /proc/PID/mountinfo, proc(5). */
+struct mount_line {
+	int id, parent;
+	unsigned major, minor;
+	char *root, *point, *attributes, *type, *source, *options;
+	bool is_shared;
+	bool is_covered; /* a later one stands at the same place */
+};
+
+struct mount_list {
+	size_t nr;
+	struct mount_line *v;
+	char *text;
+};
+
+/* `name`: /proc/PID/mountinfo. */
+int ns_mounts_read(int procfd, const char *name, struct mount_list *ret, struct stasis_error *err);
+void ns_mounts_done(struct mount_list *l); /* for scoped() */
+bool ns_is_below(const char *dir, const char *path); /* or the same */
+int ns_join_path(char *buf, size_t size, const char *a, const char *b); /* -1: too long */
 
 struct ns_archive; /* see archive.c */
 
@@ -53,6 +76,9 @@ int ns_save_mounts(struct ns_save *n, struct ns_entry *e, struct stasis_error *e
 int ns_save_network(struct ns_save *n, struct ns_entry *e, struct stasis_error *err);
 int ns_save_ipc(struct ns_save *n, struct ns_entry *e, struct stasis_error *err);
 
+/* cgroups_save.c: the roots of a cgroup namespace. */
+int ns_save_cgroup_roots(struct ns_save *n, struct ns_entry *e, struct stasis_error *err);
+
 /* archive.c: the files below dirfd, one file system only, as a pax archive, and back. To be opened (once:
  * *lib is NULL before) where the machine's own files are seen. */
 int ns_archive_open(struct ns_archive **lib, struct stasis_error *err);
@@ -83,6 +109,7 @@ struct ns_load {
 	int procfs_mount;     /* a copy of that mount, standing nowhere */
 	size_t at;	      /* ns_load_switch() */
 	struct ns_archive *archive; /* NULL: no files to put back */
+	struct ns_cgroups *cgroups; /* NULL: not asked for */
 };
 
 int ns_clone_mount(const char *path); /* a private copy that stands nowhere; -1 with errno */

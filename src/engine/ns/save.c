@@ -211,6 +211,8 @@ static int save_content(struct ns_save *n, struct ns_entry *e, struct stasis_err
 		return save_uts(n, e, err);
 	case STASIS__NAMESPACE_TYPE__NAMESPACE_IPC:
 		return ns_save_ipc(n, e, err);
+	case STASIS__NAMESPACE_TYPE__NAMESPACE_CGROUP:
+		return ns_save_cgroup_roots(n, e, err);
 	default:
 		return 0; /* nothing in it */
 	}

@@ -78,7 +78,7 @@ static int make_namespaces(struct restore *r, struct stasis_error *err)
 		return 0;
 	r->s->enter = enter_place;
 	r->s->enter_arg = r;
-	return ns_load_make(r->ns, err);
+	return ns_load_make(r->ns, r->cgroups, err);
 }
 
 static int plan_memory(struct restore *r, struct stasis_error *err)
@@ -227,7 +227,7 @@ int build_tree(struct restore *r, struct stasis_error *err)
 	r->outer_group = getpgrp();
 	if (clocks_enter(r, err) < 0 || creds_become_owner(r, err) < 0)
 		return -1;
-	if (make_namespaces(r, err) < 0)
+	if (cgroups_open(r, err) < 0 || make_namespaces(r, err) < 0)
 		return -1;
 	if (plan_memory(r, err) < 0 || plan_descriptors(r, err) < 0 || vdso_check(r, err) < 0)
 		return -1;
@@ -240,6 +240,8 @@ int build_tree(struct restore *r, struct stasis_error *err)
 	if (birth_create_root(r, err) < 0 || await_threads(r, err) < 0 || hand_over_stop(r, err) < 0)
 		return -1;
 	if (fault_point("restore.stopped", err) < 0)
+		return -1;
+	if (cgroups_place_threads(r, err) < 0)
 		return -1;
 	/* the last thing that can fail; from here on the tree is on its own */
 	if (fd_load_finish(r->fds, err) < 0)

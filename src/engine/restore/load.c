@@ -241,6 +241,7 @@ void restore_done(struct restore *r)
 	fd_load_free(r->fds);
 	mem_load_free(r->mem);
 	ns_load_free(r->ns);
+	ns_cgroups_free(r->cgroups);
 	free(r->ns_procs);
 	free(r->fd_procs);
 	free(r->mem_procs);

@@ -98,6 +98,7 @@ struct restore {
 	struct fd_load *fds;
 	struct ns_proc *ns_procs;
 	struct ns_load *ns; /* NULL: no namespaces to make */
+	struct ns_cgroups *cgroups; /* NULL: those of the restarter */
 	int status_fd;	   /* namespace: where its first process reports the root's end, else -1 */
 	pid_t outer_group; /* process group that stands for a group whose leader is outside */
 };
@@ -179,6 +180,11 @@ int creds_fill(struct restore *r, const Stasis__Thread *th, struct restorer_cred
 /* clocks.c: a time namespace for the tree, when one is wanted; before its first process. */
 int clocks_check(struct restore *r, struct stasis_error *err);
 int clocks_enter(struct restore *r, struct stasis_error *err);
+
+/* cgroups.c: where --cgroup says. */
+int cgroups_open(struct restore *r, struct stasis_error *err);
+int cgroups_enter(struct restore *r, const struct restore_proc *p, struct stasis_error *err);
+int cgroups_place_threads(struct restore *r, struct stasis_error *err); /* when all stand */
 
 /* seccomp.c */
 int seccomp_check(struct restore *r, struct stasis_error *err); /* records sane, and allowed to us */

@@ -223,6 +223,8 @@ static int prepare(struct restore *r, struct restore_proc *p, struct stasis_erro
 	bool is_zombie = p->process->state == STASIS__PROCESS_STATE__PROCESS_ZOMBIE;
 	size_t creator = p->index ? p->birth_creator : NS_OUTSIDE;
 
+	if (cgroups_enter(r, p, err) < 0)
+		return -1;
 	if (r->ns && ns_load_enter(r->ns, creator, p->index, err) < 0)
 		return -1;
 	if (is_zombie) {
