@@ -287,6 +287,23 @@ int proc_list_numbers(int procfd, const char *name, int **ret, size_t *ret_nr,
 	return 0;
 }
 
+void proc_unescape(char *field)
+{
+	char *to = field;
+
+	for (; *field; field++, to++) {
+		unsigned value;
+
+		if (*field == '\\' && sscanf(field + 1, "%3o", &value) == 1) {
+			*to = (char)value;
+			field += 3;
+		} else {
+			*to = *field;
+		}
+	}
+	*to = '\0';
+}
+
 char *proc_readlink(int procfd, const char *name, struct stasis_error *err)
 {
 	char buf[PATH_MAX + 16];

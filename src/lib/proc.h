@@ -81,6 +81,9 @@ struct proc_timens {
 };
 int proc_read_timens(int procfd, struct proc_timens *ret, struct stasis_error *err);
 
+/* A field of mountinfo in place: spaces and the like are written there as \040. */
+void proc_unescape(char *field);
+
 /* readlink into malloc()ed memory. */
 char *proc_readlink(int procfd, const char *name, struct stasis_error *err);
 

@@ -21,7 +21,6 @@
 #include <string.h>
 #include <sys/fanotify.h>
 #include <sys/file.h>
-#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -50,11 +49,6 @@ static int make_vsock(void)
 static int make_alg(void)
 {
 	return socket(AF_ALG, SOCK_SEQPACKET, 0);
-}
-
-static int make_inotify(void)
-{
-	return inotify_init1(0);
 }
 
 static int make_fanotify(void)
@@ -242,7 +236,6 @@ static const struct {
 	{"packet socket", make_packet},
 	{"vsock socket", make_vsock},
 	{"kernel crypto socket", make_alg},
-	{"inotify instance", make_inotify},
 	{"fanotify group", make_fanotify},
 	{"userfaultfd", make_userfaultfd},
 	{"io_uring", make_io_uring},

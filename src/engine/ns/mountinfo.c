@@ -3,6 +3,7 @@
 #include "ns/ns_priv.h"
 
 #include "lib/io.h"
+#include "lib/proc.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,24 +15,6 @@ void ns_mounts_done(struct mount_list *l)
 {
 	free(l->text);
 	free(l->v);
-}
-
-/* Spaces and the like are written as \040. */
-static void unescape(char *s)
-{
-	char *to = s;
-
-	for (; *s; s++, to++) {
-		unsigned value;
-
-		if (*s == '\\' && sscanf(s + 1, "%3o", &value) == 1) {
-			*to = (char)value;
-			s += 3;
-		} else {
-			*to = *s;
-		}
-	}
-	*to = '\0';
 }
 
 static int parse_line(char *line, struct mount_line *m)
@@ -57,10 +40,10 @@ static int parse_line(char *line, struct mount_line *m)
 	m->options = strtok_r(NULL, " ", &save);
 	if (!m->type || !m->source || !m->options)
 		return -1;
-	unescape(m->root);
-	unescape(m->point);
-	unescape(m->source);
-	unescape(m->options);
+	proc_unescape(m->root);
+	proc_unescape(m->point);
+	proc_unescape(m->source);
+	proc_unescape(m->options);
 	return 0;
 }
 

@@ -7,8 +7,6 @@
  */
 #include "resource/resource_priv.h"
 
-#include "lib/io.h"
-
 #include <inttypes.h>
 #include <linux/kcmp.h>
 #include <string.h>
@@ -18,7 +16,6 @@
 #include <unistd.h>
 
 enum {
-	FDINFO_MAX_BYTES = 16 << 20,
 	MAX_MEMBERS = 1 << 20,
 	/* events that need not be there: kernel and program see them as set for every member */
 	ALWAYS = EPOLLERR | EPOLLHUP,
@@ -95,16 +92,6 @@ static int add_member(struct fd_save *c, const struct fd_probe *p, const struct 
 	return 0;
 }
 
-/* The probe cuts long texts, and thousands of members are usual. */
-static int read_fdinfo(const struct fd_probe *p, char **ret, struct stasis_error *err)
-{
-	char name[32];
-	size_t len;
-
-	(void)snprintf(name, sizeof(name), "fdinfo/%d", p->fd);
-	return io_read_file_at(p->task->procfd, name, FDINFO_MAX_BYTES, ret, &len, err);
-}
-
 static size_t count_members(const char *text)
 {
 	size_t nr = 0;
@@ -176,7 +163,7 @@ static int epoll_save(struct session *s, struct fd_save *c, const struct fd_prob
 	stasis__epoll__init(r);
 	if (p->fd < 0)
 		return stasis_fail(err, STASIS_E_UNSUPPORTED, "epoll instance; receive it first");
-	if (read_fdinfo(p, &text, err) < 0)
+	if (entry_read_fdinfo(p->desc->first, &text, err) < 0)
 		return -1;
 	ret->kind_case = STASIS__DESCRIPTION__KIND_EPOLL; /* also when forced: what can be saved is kept */
 	ret->epoll = r;

@@ -14,6 +14,7 @@
 
 enum {
 	FDINFO_MAX_BYTES = 4096, /* what comes later (epoll members, locks) nobody here reads */
+	FDINFO_WHOLE_BYTES = 16 << 20,
 	ROOM_STEP = 64,
 	THREAD_MIN = 256, /* descriptors from which a second thread pays */
 };
@@ -206,6 +207,18 @@ int entry_get_fd(const struct fd_entry *e, struct stasis_error *err)
 		return task_get_fd(e->task, e->fd, err);
 	fd = fcntl(e->local_fd, F_DUPFD_CLOEXEC, 0);
 	return fd < 0 ? stasis_fail_errno(err, STASIS_E_IO, "duplicate a descriptor") : fd;
+}
+
+int entry_read_fdinfo(const struct fd_entry *e, char **ret, struct stasis_error *err)
+{
+	bool is_ours = e->fd < 0;
+	char name[48];
+	size_t len;
+
+	(void)snprintf(name, sizeof(name), "%sfdinfo/%d", is_ours ? "/proc/self/" : "",
+		       is_ours ? e->local_fd : e->fd);
+	return io_read_file_at(is_ours ? AT_FDCWD : e->task->procfd, name, FDINFO_WHOLE_BYTES, ret,
+			       &len, err);
 }
 
 /* What fdinfo says of a descriptor of ours. */

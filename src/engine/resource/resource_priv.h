@@ -102,6 +102,7 @@ struct fd_save {
 	int copies_dirfd;
 	struct unix_table *unix_table; /* every Unix socket of the machine, NULL until needed */
 	struct unix_guard *unix_guard, *unix_viewer; /* see unix_guard.c */
+	size_t nr_searched; /* names that watch_find() has looked at in folders */
 };
 
 /* probe.c */
@@ -112,6 +113,8 @@ void probe_close(struct fd_probe *p);
 void probe_closep(struct fd_probe **p);
 int probe_local(struct fd_save *c, struct fd_entry *e, struct stasis_error *err);
 int entry_get_fd(const struct fd_entry *e, struct stasis_error *err); /* a duplicate of it, ours */
+/* All of its fdinfo, which the probe cuts: the caller frees it. */
+int entry_read_fdinfo(const struct fd_entry *e, char **ret, struct stasis_error *err);
 
 /* sharing.c */
 int sharing_find(struct fd_save *c, struct stasis_error *err);
@@ -218,7 +221,7 @@ const struct resource_kind *kind_of_tag(Stasis__Description__KindCase tag);
 extern const struct resource_kind kind_regular, kind_directory, kind_pipe, kind_fifo, kind_chardev,
 	kind_pty_slave, kind_pty_master,
 	kind_tty, kind_eventfd, kind_memfd, kind_unix, kind_tcp, kind_udp, kind_timerfd, kind_signalfd,
-	kind_epoll, kind_pidfd, kind_unsupported;
+	kind_epoll, kind_pidfd, kind_inotify, kind_unsupported;
 
 /* ---- restore ---- */
 

@@ -76,6 +76,14 @@ int task_write_mem(struct task *t, tracee_addr to, const void *from, size_t len,
 	return 0;
 }
 
+int task_open_path(const struct task *t, const char *path, int flags)
+{
+	if (t->rootfd < 0)
+		return open(path, flags | O_CLOEXEC);
+	path += strspn(path, "/");
+	return openat(t->rootfd, *path ? path : ".", flags | O_CLOEXEC);
+}
+
 int task_stat_path(const struct task *t, const char *path, int flags, struct stat *ret)
 {
 	if (t->rootfd < 0)

@@ -137,6 +137,9 @@ int task_write_mem(struct task *t, tracee_addr to, const void *from, size_t len,
 /* stat(2) of a path as the tree's files are named: in the mount namespace of the task. */
 int task_stat_path(const struct task *t, const char *path, int flags, struct stat *ret);
 
+/* open(2) of a path, the same. */
+int task_open_path(const struct task *t, const char *path, int flags);
+
 /* A duplicate, in this process, of a descriptor of the task (pidfd_getfd, Linux 5.6). */
 int task_get_fd(struct task *t, int fd, struct stasis_error *err);
 

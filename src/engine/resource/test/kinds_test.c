@@ -6,7 +6,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/inotify.h>
+#include <sys/syscall.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -265,8 +265,8 @@ static void owners_are_saved_and_strangers_get_no_signals(void **state)
 static void build_refused(struct round *r)
 {
 	(void)r;
-	NEED(inotify_init1(0) == 3 && socket(AF_NETLINK, SOCK_RAW, 0) == 4);
-	NEED(inotify_add_watch(3, "/", IN_CREATE) == 1 && inotify_init1(IN_NONBLOCK) == 5);
+	NEED(syscall(SYS_userfaultfd, 1) == 3 && socket(AF_NETLINK, SOCK_RAW, 0) == 4);
+	NEED(syscall(SYS_pidfd_open, getppid(), 0) == 5);
 	NEED(socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP) == 6 && fcntl(6, F_DUPFD, 7) == 7);
 	NEED(open("/proc/self/status", O_RDONLY) == 8 && open("/proc/self/ns/uts", O_RDONLY) == 9);
 }
@@ -288,9 +288,9 @@ static void other_kinds_are_all_named_with_the_way_out(void **state)
 	round_subject(r, build_refused);
 	assert_int_equal(round_collect(r), -1);
 	assert_int_equal(r->err.cls, STASIS_E_UNSUPPORTED);
-	assert_non_null(strstr(r->err.text, "fd 3: inotify instance is not supported yet; close it"));
+	assert_non_null(strstr(r->err.text, "fd 3: userfaultfd is not supported yet; close it"));
 	assert_int_equal(r->nr_obstacles, 6);
-	assert_true(round_obstacle(r, "fd 4: netlink") && round_obstacle(r, "fd 5: inotify"));
+	assert_true(round_obstacle(r, "fd 4: netlink") && round_obstacle(r, "fd 5: pidfd of process"));
 	assert_true(round_obstacle(r, "fd 6: stream socket that is not TCP"));
 	assert_true(round_obstacle(r, "/status' tells of a process"));
 	assert_true(round_obstacle(r, "fd 9: uts namespace"));
@@ -298,7 +298,7 @@ static void other_kinds_are_all_named_with_the_way_out(void **state)
 	assert_ok(r, round_collect(r));
 	assert_ok(r, round_write(r));
 	assert_ok(r, round_plan(r));
-	assert_true(round_warned(r, "becomes /dev/null, the checkpoint was forced: inotify"));
+	assert_true(round_warned(r, "becomes /dev/null, the checkpoint was forced: userfaultfd"));
 	round_check(r, check_refused);
 }
 
@@ -331,36 +331,6 @@ static void descriptors_are_described(void **state)
 
 /* ---- untrusted tables ---- */
 
-/* One process whose image has this table and this one description. */
-static int plan_records(struct round *r, Stasis__FdTable *table, Stasis__Description *d)
-{
-	struct image_writer *w = NULL;
-	struct fd_proc proc = {.pid = 4711};
-	Stasis__ImageInfo info;
-	int got;
-
-	stasis__image_info__init(&info);
-	info.version = IMAGE_FORMAT_VERSION;
-	assert_ok(r, image_create(r->dirfd, "0", true, &w, &r->err));
-	assert_ok(r, image_put_record(w, IMAGE_TAG_INFO, &info.base, &r->err));
-	assert_ok(r, image_put_record(w, IMAGE_TAG_FDTABLE, &table->base, &r->err));
-	assert_ok(r, image_put_record(w, IMAGE_TAG_DESCRIPTION, &d->base, &r->err));
-	assert_ok(r, image_seal(w, &r->err));
-	assert_ok(r, image_commit_all(&w, 1, r->dirfd, &r->err));
-	image_discard(w);
-	image_close(r->images[0]);
-	assert_ok(r, image_open(r->dirfd, "0", &r->images[0], &r->err));
-	proc.image = r->images[0];
-	proc.table = image_record(proc.image, IMAGE_TAG_FDTABLE, 0,
-				  &stasis__fd_table__descriptor, &r->err);
-	assert_non_null(proc.table);
-	got = fd_load_plan(&r->s, &proc, 1, &r->restore, &r->load, &r->err);
-	if (got == 0)
-		fd_load_free(r->load);
-	r->load = NULL;
-	return got;
-}
-
 static void damaged_tables_are_refused(void **state)
 {
 	struct round *r = *state;
@@ -380,28 +350,28 @@ static void damaged_tables_are_refused(void **state)
 	d.kind_case = STASIS__DESCRIPTION__KIND_EVENTFD;
 	d.eventfd = &event;
 	b.fd = 5;
-	assert_ok(r, plan_records(r, &table, &d));
+	assert_ok(r, round_plan_records(r, &table, &d));
 	a.fd = 5; /* twice */
-	assert_int_equal(plan_records(r, &table, &d), -1);
+	assert_int_equal(round_plan_records(r, &table, &d), -1);
 	assert_int_equal(r->err.cls, STASIS_E_CORRUPT);
 	a.fd = 1u << 31;
-	assert_int_equal(plan_records(r, &table, &d), -1);
+	assert_int_equal(round_plan_records(r, &table, &d), -1);
 	assert_int_equal(r->err.cls, STASIS_E_CORRUPT);
 	a.fd = 1;
 	b.desc = 10; /* not there */
-	assert_int_equal(plan_records(r, &table, &d), -1);
+	assert_int_equal(round_plan_records(r, &table, &d), -1);
 	assert_int_equal(r->err.cls, STASIS_E_CORRUPT);
 	b.desc = 9;
 	d.kind_case = STASIS__DESCRIPTION__KIND_REGULAR; /* without a file */
 	d.regular = &file;
-	assert_int_equal(plan_records(r, &table, &d), -1);
+	assert_int_equal(round_plan_records(r, &table, &d), -1);
 	assert_int_equal(r->err.cls, STASIS_E_CORRUPT);
 	d.kind_case = STASIS__DESCRIPTION__KIND_PIPE; /* without an object */
 	d.pipe = &pipe;
-	assert_int_equal(plan_records(r, &table, &d), -1);
+	assert_int_equal(round_plan_records(r, &table, &d), -1);
 	assert_int_equal(r->err.cls, STASIS_E_CORRUPT);
 	d.kind_case = STASIS__DESCRIPTION__KIND__NOT_SET;
-	assert_int_equal(plan_records(r, &table, &d), -1);
+	assert_int_equal(round_plan_records(r, &table, &d), -1);
 	assert_int_equal(r->err.cls, STASIS_E_CORRUPT);
 }
 

@@ -399,3 +399,32 @@ void round_all(struct round *r, void (*build)(struct round *r),
 	assert_ok(r, round_plan(r));
 	round_check(r, check);
 }
+
+int round_plan_records(struct round *r, Stasis__FdTable *table, Stasis__Description *d)
+{
+	struct image_writer *w = NULL;
+	struct fd_proc proc = {.pid = 4711};
+	Stasis__ImageInfo info;
+	int got;
+
+	stasis__image_info__init(&info);
+	info.version = IMAGE_FORMAT_VERSION;
+	assert_ok(r, image_create(r->dirfd, "0", true, &w, &r->err));
+	assert_ok(r, image_put_record(w, IMAGE_TAG_INFO, &info.base, &r->err));
+	assert_ok(r, image_put_record(w, IMAGE_TAG_FDTABLE, &table->base, &r->err));
+	assert_ok(r, image_put_record(w, IMAGE_TAG_DESCRIPTION, &d->base, &r->err));
+	assert_ok(r, image_seal(w, &r->err));
+	assert_ok(r, image_commit_all(&w, 1, r->dirfd, &r->err));
+	image_discard(w);
+	image_close(r->images[0]);
+	assert_ok(r, image_open(r->dirfd, "0", &r->images[0], &r->err));
+	proc.image = r->images[0];
+	proc.table = image_record(proc.image, IMAGE_TAG_FDTABLE, 0,
+				  &stasis__fd_table__descriptor, &r->err);
+	assert_non_null(proc.table);
+	got = fd_load_plan(&r->s, &proc, 1, &r->restore, &r->load, &r->err);
+	if (got == 0)
+		fd_load_free(r->load);
+	r->load = NULL;
+	return got;
+}

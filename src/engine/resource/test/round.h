@@ -75,6 +75,9 @@ void round_all(struct round *r, void (*build)(struct round *r),
 	       void (*check)(struct round *r, size_t index));
 void round_end(struct round *r); /* kill and forget the subject, for another one */
 
+/* Plan the restart of one process whose image has this table and this one description. */
+int round_plan_records(struct round *r, Stasis__FdTable *table, Stasis__Description *d);
+
 bool round_warned(const struct round *r, const char *text);
 bool round_obstacle(const struct round *r, const char *text);
 

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Damaged records of kinds whose numbers and lengths go to the kernel: each field out of range is refused. */
+#include "round.h"
+
+#include <sys/inotify.h>
+
+/* A process with one descriptor, 3, of that description. */
+static int plan(struct round *r, Stasis__Description *d)
+{
+	Stasis__Fd fd = STASIS__FD__INIT, *fds[] = {&fd};
+	Stasis__FdTable table = STASIS__FD_TABLE__INIT;
+
+	fd.fd = 3;
+	fd.desc = d->id;
+	table.fds = fds;
+	table.n_fds = 1;
+	return round_plan_records(r, &table, d);
+}
+
+/* Let the field have that value for a moment, which must be found. */
+#define REFUSED(r, d, field, value)                                          \
+	do {                                                                 \
+		__typeof__(field) kept = (field);                            \
+		(field) = (value);                                           \
+		assert_int_equal(plan(r, d), -1);                            \
+		if ((r)->err.cls != STASIS_E_CORRUPT)                        \
+			fail_msg("%s = %s: %s", #field, #value, (r)->err.text); \
+		(field) = kept;                                              \
+	} while (0)
+
+static char root_path[] = "/";
+
+static void watches_are_checked(void **state)
+{
+	struct round *r = *state;
+	Stasis__Inotify inotify = STASIS__INOTIFY__INIT;
+	Stasis__InotifyWatch one = STASIS__INOTIFY_WATCH__INIT, two = one;
+	Stasis__InotifyWatch *watches[] = {&one, &two};
+	Stasis__WatchedFile target = STASIS__WATCHED_FILE__INIT;
+	Stasis__Description d = STASIS__DESCRIPTION__INIT;
+	Stasis__FileId file = STASIS__FILE_ID__INIT;
+	char relative[] = "tmp";
+
+	d.id = 9;
+	d.kind_case = STASIS__DESCRIPTION__KIND_INOTIFY;
+	d.inotify = &inotify;
+	inotify.watches = watches;
+	inotify.n_watches = 2;
+	one.wd = 1;
+	two.wd = 7;
+	one.mask = two.mask = IN_CREATE | IN_ONESHOT;
+	one.target = two.target = &target;
+	target.file = &file;
+	file.path = root_path;
+	assert_ok(r, plan(r, &d));
+	REFUSED(r, &d, one.wd, 0);
+	REFUSED(r, &d, one.wd, 7);
+	REFUSED(r, &d, two.wd, 1u << 31);
+	REFUSED(r, &d, one.mask, IN_ONESHOT);
+	REFUSED(r, &d, one.mask, IN_CREATE | IN_MASK_ADD);
+	REFUSED(r, &d, one.target, NULL);
+	REFUSED(r, &d, target.file, NULL);
+	REFUSED(r, &d, target.desc, 9);
+	REFUSED(r, &d, file.path, relative);
+	target.file = NULL;
+	REFUSED(r, &d, target.desc, 12);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ROUND_TEST(watches_are_checked),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
