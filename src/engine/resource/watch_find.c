@@ -23,6 +23,11 @@ enum {
 	OPT_HANDLE_FID = 0x200, /* AT_HANDLE_FID, Linux 6.5 */
 };
 
+struct mount_point {
+	dev_t dev; /* of the file system */
+	const char *path;
+};
+
 struct folder {
 	const char *path;
 	struct folder *next;
@@ -33,7 +38,8 @@ struct search {
 	const struct task *t;
 	struct watched **by_ino; /* ascending */
 	size_t nr, nr_left;
-	char *mounts; /* text of mountinfo */
+	struct mount_point *mounts; /* by path */
+	size_t nr_mounts;
 	struct folder *first, **last; /* to be listed */
 };
 
@@ -104,22 +110,56 @@ static int try_path(struct search *q, const char *path)
 	return 0;
 }
 
-/* ---- by handle ---- */
+/* ---- mounts ---- */
 
-/* The next line of mountinfo whose file system is that one. "36 35 98:0 / /mnt rw - ext3 /dev/x rw" */
-static const char *next_mount(const char *line, dev_t dev, char *ret_point)
+static int compare_mounts(const void *a, const void *b)
 {
+	return strcmp(((const struct mount_point *)a)->path, ((const struct mount_point *)b)->path);
+}
+
+/* "36 35 98:0 / /mnt rw,noatime - ext3 /dev/sda1 rw" */
+static int parse_mount(struct search *q, const char *line)
+{
+	struct mount_point *m = &q->mounts[q->nr_mounts];
+	char point[PATH_MAX];
 	unsigned maj, min;
 
-	for (; line && *line; line = strchr(line, '\n'), line += line != NULL) {
-		if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &maj, &min, ret_point) != 3 ||
-		    makedev(maj, min) != dev)
-			continue;
-		proc_unescape(ret_point);
-		return line;
-	}
-	return NULL;
+	if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &maj, &min, point) != 3)
+		return 0;
+	proc_unescape(point);
+	m->dev = makedev(maj, min);
+	m->path = fd_save_strdup(q->c, point);
+	q->nr_mounts++;
+	return m->path ? 0 : -1;
 }
+
+static int read_mounts(struct search *q, struct stasis_error *err)
+{
+	scoped_free char *text = NULL;
+	size_t len, nr = 1;
+
+	if (io_read_file_at(q->t->procfd, "mountinfo", MOUNTINFO_MAX_BYTES, &text, &len, err) < 0)
+		return -1;
+	for (size_t i = 0; i < len; i++)
+		nr += text[i] == '\n';
+	q->mounts = fd_save_alloc(q->c, nr * sizeof(*q->mounts));
+	if (!q->mounts)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for watches");
+	for (const char *line = text; line && *line; line = strchr(line, '\n'), line += line != NULL)
+		if (parse_mount(q, line) < 0)
+			return stasis_fail(err, STASIS_E_NOMEM, "no memory for watches");
+	qsort(q->mounts, q->nr_mounts, sizeof(*q->mounts), compare_mounts);
+	return 0;
+}
+
+static bool is_mount_point(const struct search *q, const char *path)
+{
+	const struct mount_point key = {.path = path};
+
+	return bsearch(&key, q->mounts, q->nr_mounts, sizeof(key), compare_mounts);
+}
+
+/* ---- by handle ---- */
 
 static char *path_of(int fd)
 {
@@ -144,18 +184,16 @@ static int open_handle(const struct search *q, const struct watched *w, const ch
 
 static int try_handle(struct search *q, struct watched *w)
 {
-	char point[PATH_MAX];
-
-	for (const char *line = q->mounts; !w->path && (line = next_mount(line, w->dev, point));) {
-		scoped_fd int fd = open_handle(q, w, point);
+	for (size_t i = 0; i < q->nr_mounts && !w->path; i++) {
+		scoped_fd int fd = q->mounts[i].dev == w->dev
+					   ? open_handle(q, w, q->mounts[i].path)
+					   : (errno = 0, -1);
 		scoped_free char *path = fd < 0 ? NULL : path_of(fd);
 
 		if (fd < 0 && errno == EPERM)
-			return 1; /* not for us, and so it will be for the others */
+			return -1; /* not for us, and so it will be for the others */
 		if (path && try_path(q, path) < 0)
 			return -1;
-		line = strchr(line, '\n');
-		line += line != NULL;
 	}
 	return 0;
 }
@@ -168,7 +206,7 @@ static void *try_handles(void *arg)
 	if (unshare(CLONE_FS) < 0)
 		return NULL;
 	for (size_t i = 0; i < q->nr; i++)
-		if (!q->by_ino[i]->path && q->by_ino[i]->handle_len && try_handle(q, q->by_ino[i]))
+		if (!q->by_ino[i]->path && q->by_ino[i]->handle_len && try_handle(q, q->by_ino[i]) < 0)
 			break;
 	return NULL;
 }
@@ -272,7 +310,8 @@ static int look_at(struct search *q, const char *folder, const struct dirent *e)
 		return 0;
 	if (find_ino(q, e->d_ino) < q->nr && try_path(q, path) < 0)
 		return -1;
-	return e->d_type == DT_DIR ? add_folder(q, path) : 0;
+	/* not into other file systems: one may be a dead server's */
+	return e->d_type == DT_DIR && !is_mount_point(q, path) ? add_folder(q, path) : 0;
 }
 
 /* Whoever watches a folder sees its children opened as well. */
@@ -303,18 +342,24 @@ static int list_folder(struct search *q, const char *path)
 	return 0;
 }
 
+static bool is_wanted(const struct search *q, dev_t dev)
+{
+	for (size_t i = 0; i < q->nr; i++)
+		if (!q->by_ino[i]->path && !q->by_ino[i]->desc && q->by_ino[i]->dev == dev)
+			return true;
+	return false;
+}
+
 /* Breadth first: below the working folder, then on the file systems of those that are left. */
 static int search_folders(struct search *q)
 {
 	scoped_free char *cwd = proc_readlink(q->t->procfd, "cwd", NULL);
-	char point[PATH_MAX];
 
 	q->last = &q->first;
 	if (cwd && add_folder(q, cwd) < 0)
 		return -1;
-	for (size_t i = 0; i < q->nr; i++)
-		if (!q->by_ino[i]->path && (!i || q->by_ino[i]->dev != q->by_ino[i - 1]->dev) &&
-		    next_mount(q->mounts, q->by_ino[i]->dev, point) && add_folder(q, point) < 0)
+	for (size_t i = 0; i < q->nr_mounts; i++)
+		if (is_wanted(q, q->mounts[i].dev) && add_folder(q, q->mounts[i].path) < 0)
 			return -1;
 	for (; q->first && q->nr_left && q->c->nr_searched < MAX_NAMES; q->first = q->first->next)
 		if (list_folder(q, q->first->path) < 0)
@@ -326,15 +371,12 @@ int watch_find(struct fd_save *c, const struct fd_desc *d, struct watched *list,
 	       struct stasis_error *err)
 {
 	scoped_free struct watched **by_ino = calloc(nr + 1, sizeof(*by_ino));
-	scoped_free char *mounts = NULL;
 	struct search q = {.c = c, .t = d->first->task, .by_ino = by_ino, .nr = nr, .nr_left = nr};
-	size_t len;
 
 	if (!by_ino)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for watches");
-	if (io_read_file_at(q.t->procfd, "mountinfo", MOUNTINFO_MAX_BYTES, &mounts, &len, err) < 0)
+	if (read_mounts(&q, err) < 0)
 		return -1;
-	q.mounts = mounts;
 	for (size_t i = 0; i < nr; i++)
 		by_ino[i] = &list[i];
 	qsort(by_ino, nr, sizeof(*by_ino), compare_inos);
