@@ -122,21 +122,6 @@ static int make_mqueue(void)
 	return fd;
 }
 
-static int make_mnt_ns(void)
-{
-	return open("/proc/self/ns/mnt", O_RDONLY);
-}
-
-static int make_net_ns(void)
-{
-	return open("/proc/self/ns/net", O_RDONLY);
-}
-
-static int make_user_ns(void)
-{
-	return open("/proc/self/ns/user", O_RDONLY);
-}
-
 static int make_secret(void)
 {
 	return (int)syscall(SYS_memfd_secret, 0);
@@ -194,12 +179,10 @@ static int make_block(void)
 
 static int make_proc_file(void)
 {
-	return open("/proc/self/status", O_RDONLY);
-}
+	char path[64];
 
-static int make_proc_folder(void)
-{
-	return open("/proc/self/task", O_RDONLY | O_DIRECTORY);
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", getppid());
+	return open(path, O_RDONLY);
 }
 
 static int make_flock(void)
@@ -243,9 +226,6 @@ static const struct {
 	{"BPF map", make_bpf_map},
 	{"BPF program", make_bpf_prog},
 	{"POSIX message queue", make_mqueue},
-	{"mount namespace", make_mnt_ns},
-	{"network namespace", make_net_ns},
-	{"user namespace", make_user_ns},
 	{"secret memory", make_secret},
 	{"landlock ruleset", make_landlock},
 	{"file system context", make_fscontext},
@@ -253,8 +233,7 @@ static const struct {
 	{"character device 10:229", make_fuse},
 	{"character device 10:200", make_tun},
 	{"block device", make_block},
-	{"/status' tells of a process", make_proc_file},
-	{"/task' tells of a process", make_proc_folder},
+	{"/status' tells of a process outside", make_proc_file},
 	{"exclusive file lock held", make_flock},
 	{"record lock held beginning at byte 3", make_record_lock},
 	{"lease held", make_lease},

@@ -69,6 +69,8 @@ static const Stasis__FileId *file_of(const Stasis__Description *d)
 		return d->tty->file;
 	case STASIS__DESCRIPTION__KIND_UNIX_SOCKET:
 		return d->unix_socket->file;
+	case STASIS__DESCRIPTION__KIND_NAMESPACE_FD:
+		return d->namespace_fd->file;
 	case STASIS__DESCRIPTION__KIND_PTY_MASTER:
 		return d->pty_master->file;
 	case STASIS__DESCRIPTION__KIND_PTY_SLAVE:
@@ -104,6 +106,16 @@ static uint64_t device_of(const Stasis__Description *d)
 	return d->kind_case == STASIS__DESCRIPTION__KIND_CHARDEV ? d->chardev->rdev : 0;
 }
 
+static char *path_of(const Stasis__Description *d, const Stasis__FileId *f, const char *kind)
+{
+	const Stasis__ProcFile *r = d->procfile;
+	char *path = NULL;
+
+	if (d->kind_case != STASIS__DESCRIPTION__KIND_PROCFILE)
+		return strdup(f ? f->path : kind);
+	return asprintf(&path, "/proc/%d/%s", r->number, r->name) < 0 ? NULL : path;
+}
+
 static int describe_record(struct image *img, const Stasis__Description *d,
 			   struct stasis_fd_info *ret)
 {
@@ -118,7 +130,7 @@ static int describe_record(struct image *img, const Stasis__Description *d,
 	ret->is_regular = d->kind_case == STASIS__DESCRIPTION__KIND_REGULAR;
 	ret->pos = d->pos;
 	ret->rdev = device_of(d);
-	ret->path = strdup(f ? f->path : ret->kind);
+	ret->path = path_of(d, f, ret->kind);
 	ret->obstacle = is_forced ? strdup(d->unsupported->what) : NULL;
 	if (f) {
 		ret->mode = f->mode;

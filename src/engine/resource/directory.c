@@ -5,10 +5,6 @@
  */
 #include "resource/resource_priv.h"
 
-#include <ctype.h>
-#include <linux/magic.h>
-#include <string.h>
-
 static bool directory_match(const struct fd_probe *p)
 {
 	return S_ISDIR(p->st.st_mode) && p->link[0] == '/';
@@ -23,12 +19,6 @@ static int directory_save(struct session *s, struct fd_save *c, const struct fd_
 	if (!r)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a folder");
 	stasis__directory__init(r);
-	if (p->fs_magic == PROC_SUPER_MAGIC && !strncmp(p->link, "/proc/", 6) &&
-	    isdigit((unsigned char)p->link[6]))
-		return stasis_fail(err, STASIS_E_UNSUPPORTED,
-				   "'%.120s' tells of a process and is not supported yet; close it "
-				   "before the checkpoint",
-				   p->link);
 	if (file_id_save(c, p, true, &r->file, err) < 0)
 		return -1;
 	ret->kind_case = STASIS__DESCRIPTION__KIND_DIRECTORY;

@@ -94,6 +94,37 @@ int fd_load_attach(struct fd_load *c, pid_t pid, struct stasis_error *err)
 	return 0;
 }
 
+int load_attach(struct load_desc *l, int fd,
+		int (*open_it)(const Stasis__Description *d, struct stasis_error *err),
+		struct stasis_error *err)
+{
+	int cloexec = fcntl(fd, F_GETFD) & FD_CLOEXEC ? O_CLOEXEC : 0;
+	scoped_fd int fresh = l->attached_fd ? -1 : open_it(l->d, err);
+
+	if (!l->attached_fd && fresh < 0)
+		return -1;
+	if (dup3(l->attached_fd ? l->attached_fd - 1 : fresh, fd, cloexec) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "duplicate a descriptor");
+	if (!l->attached_fd)
+		l->attached_fd = fd + 1;
+	return 0;
+}
+
+int load_take_attached(struct fd_load *c, struct stasis_error *err)
+{
+	struct load_desc *l = c->current;
+	scoped_fd int holder = -1, fd = -1;
+
+	if (l->first_fd < 0)
+		return 0;
+	holder = (int)syscall(SYS_pidfd_open, l->proc->pid, 0);
+	fd = holder < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, holder, l->first_fd, 0);
+	if (fd < 0 || dup3(fd, l->fd, O_CLOEXEC) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "take a descriptor from process %d",
+					 l->proc->pid);
+	return 0;
+}
+
 static int finish_all(struct fd_load *c, bool last, struct stasis_error *err)
 {
 	for (size_t i = 0; i < c->nr_descs; i++) {

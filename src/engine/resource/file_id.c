@@ -61,6 +61,8 @@ enum path_state file_path_state(const struct fd_probe *p)
 	if (p->link[0] == '/' && task_stat_path(p->task, p->link, flags, &st) == 0 &&
 	    is_same(&st, &p->st))
 		return PATH_SAME; /* also when its name really ends in " (deleted)" */
+	if (p->fs_magic == PROC_SUPER_MAGIC && p->link[0] == '/' && task_sees(p->task, p->link, &p->st))
+		return PATH_SAME; /* each pid namespace has a /proc of its own */
 	if (!p->st.st_nlink || has_deleted_suffix(p->link))
 		return PATH_DELETED;
 	return PATH_OTHER;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The list of all kinds. The order matters only for the last: it takes what nobody else wants. */
+/* The list of all kinds. A file of /proc is a regular one or a folder too, so it comes first; the last
+ * takes what nobody else wants. */
 #include "resource/resource_priv.h"
 
 const struct resource_kind *const resource_kinds[] = {
+	&kind_procfile,	  &kind_namespace,
 	&kind_regular,	  &kind_directory, &kind_pipe,	   &kind_fifo,	   &kind_chardev,
 	&kind_pty_master, &kind_pty_slave, &kind_tty,	   &kind_eventfd,  &kind_memfd,
 	&kind_unix,	  &kind_tcp,	   &kind_udp,	   &kind_timerfd,  &kind_signalfd,

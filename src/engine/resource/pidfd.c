@@ -91,44 +91,26 @@ static int pidfd_load(struct session *s, struct fd_load *c, const Stasis__Descri
 	return fd < 0 && d->pidfd->pid ? stasis_fail_errno(err, STASIS_E_IO, "pidfd_open") : fd;
 }
 
-/* All descriptors of one process share the description, as before. */
+static int open_it(const Stasis__Description *d, struct stasis_error *err)
+{
+	int fd = (int)syscall(SYS_pidfd_open, d->pidfd->pid, d->flags & O_NONBLOCK);
+
+	return fd < 0 ? stasis_fail_errno(err, STASIS_E_IO, "pidfd of process %d", d->pidfd->pid) : fd;
+}
+
 static int pidfd_attach(struct session *s, struct fd_load *c, const Stasis__Description *d, pid_t pid,
 			int fd, struct stasis_error *err)
 {
-	struct load_desc *l = load_find_desc(c, d->id);
-	int cloexec = fcntl(fd, F_GETFD) & FD_CLOEXEC ? O_CLOEXEC : 0;
-	scoped_fd int fresh = -1;
-
 	(void)s;
 	(void)pid;
-	if (!d->pidfd->pid)
-		return 0;
-	if (l->attached_fd)
-		return dup3(l->attached_fd - 1, fd, cloexec) < 0
-			       ? stasis_fail_errno(err, STASIS_E_IO, "duplicate a pidfd")
-			       : 0;
-	fresh = (int)syscall(SYS_pidfd_open, d->pidfd->pid, d->flags & O_NONBLOCK);
-	if (fresh < 0 || dup3(fresh, fd, cloexec) < 0)
-		return stasis_fail_errno(err, STASIS_E_IO, "pidfd of process %d", d->pidfd->pid);
-	l->attached_fd = fd + 1;
-	return 0;
+	return d->pidfd->pid ? load_attach(c->current, fd, open_it, err) : 0;
 }
 
 static int pidfd_finish(struct session *s, struct fd_load *c, const Stasis__Description *d,
 			struct stasis_error *err)
 {
-	struct load_desc *l = c->current;
-	scoped_fd int holder = -1, fd = -1;
-
 	(void)s;
-	if (!d->pidfd->pid || l->first_fd < 0)
-		return 0;
-	holder = (int)syscall(SYS_pidfd_open, l->proc->pid, 0);
-	fd = holder < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, holder, l->first_fd, 0);
-	if (fd < 0 || dup3(fd, l->fd, O_CLOEXEC) < 0)
-		return stasis_fail_errno(err, STASIS_E_IO, "take the pidfd of process %d",
-					 d->pidfd->pid);
-	return 0;
+	return d->pidfd->pid ? load_take_attached(c, err) : 0;
 }
 
 const struct resource_kind kind_pidfd = {

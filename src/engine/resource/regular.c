@@ -5,7 +5,6 @@
  */
 #include "resource/resource_priv.h"
 
-#include <ctype.h>
 #include <linux/magic.h>
 #include <string.h>
 
@@ -66,12 +65,6 @@ static int regular_save(struct session *s, struct fd_save *c, const struct fd_pr
 	if (!r)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a file");
 	stasis__regular_file__init(r);
-	if (p->fs_magic == PROC_SUPER_MAGIC && !strncmp(p->link, "/proc/", 6) &&
-	    isdigit((unsigned char)p->link[6]))
-		return stasis_fail(err, STASIS_E_UNSUPPORTED,
-				   "'%.120s' tells of a process and is not supported yet; close it "
-				   "before the checkpoint",
-				   p->link);
 	if (file_id_save(c, p, true, &r->file, err) < 0)
 		return -1;
 	if (file_is_generated(p->fs_magic)) /* 0 and 0: not compared at a restart */

@@ -180,6 +180,12 @@ void tcp_save_free(struct fd_save *c);
 /* locks.c: "" when no lock is held through it, else the text of the obstacle */
 const char *lock_obstacle(const char *fdinfo, const char *path, char *buf, size_t len);
 
+/* procfile.c */
+/* The number by which `holder` knows a process, in its own pid namespace; 0 for none. */
+pid_t task_number_for(const struct task *holder, const struct task *t);
+/* Does that path lead to that very file where the process looks? A link is not followed. */
+bool task_sees(const struct task *holder, const char *path, const struct stat *st);
+
 /* tty.c: kernel Documentation/admin-guide/devices.txt */
 enum {
 	TTY_MAJOR = 4,
@@ -221,7 +227,7 @@ const struct resource_kind *kind_of_tag(Stasis__Description__KindCase tag);
 extern const struct resource_kind kind_regular, kind_directory, kind_pipe, kind_fifo, kind_chardev,
 	kind_pty_slave, kind_pty_master,
 	kind_tty, kind_eventfd, kind_memfd, kind_unix, kind_tcp, kind_udp, kind_timerfd, kind_signalfd,
-	kind_epoll, kind_pidfd, kind_inotify, kind_unsupported;
+	kind_epoll, kind_pidfd, kind_inotify, kind_procfile, kind_namespace, kind_unsupported;
 
 /* ---- restore ---- */
 
@@ -316,6 +322,13 @@ struct load_desc *load_find_desc(struct fd_load *c, uint64_t id);
 struct load_pipe *load_find_pipe(struct fd_load *c, uint64_t object);
 /* err gets "NAME(PID) fd N: " in front; -1. */
 int load_fail_at(const struct load_desc *l, struct stasis_error *err);
+/* For attach() of what each process opens itself: the first descriptor of a process opens, the others of
+ * the description share it. */
+int load_attach(struct load_desc *l, int fd,
+		int (*open_it)(const Stasis__Description *d, struct stasis_error *err),
+		struct stasis_error *err);
+/* And for finish(), in the master: take what the first holder has opened. */
+int load_take_attached(struct fd_load *c, struct stasis_error *err);
 bool load_is_kept(const struct load_desc *l); /* is what it was: neither ignored nor replaced */
 uint64_t load_pipe_of(const Stasis__Description *d); /* 0: it is no pipe or FIFO */
 /* Object of that type with its holder among the processes to restart. */

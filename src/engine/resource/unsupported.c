@@ -38,16 +38,6 @@ static const struct {
 	{"/dmabuf:",                       "dma-buf"},
 	{"/secretmem",                     "secret memory (memfd_secret)"},
 	{"/[secretmem]",                   "secret memory (memfd_secret)"},
-	{"mnt:[",                          "mount namespace"},
-	{"pid:[",                          "pid namespace"},
-	{"pid_for_children:[",             "pid namespace"},
-	{"net:[",                          "network namespace"},
-	{"ipc:[",                          "ipc namespace"},
-	{"uts:[",                          "uts namespace"},
-	{"user:[",                         "user namespace"},
-	{"cgroup:[",                       "cgroup namespace"},
-	{"time:[",                         "time namespace"},
-	{"time_for_children:[",            "time namespace"},
 };
 
 static const struct {
@@ -112,8 +102,6 @@ static const char *file_system_name(uint32_t magic)
 		return "POSIX message queue";
 	case FS_MAGIC_SECRET:
 		return "secret memory (memfd_secret)";
-	case NSFS_MAGIC:
-		return "namespace";
 	default:
 		return NULL;
 	}

@@ -66,10 +66,60 @@ static void watches_are_checked(void **state)
 	REFUSED(r, &d, target.desc, 12);
 }
 
+static void files_of_proc_are_checked(void **state)
+{
+	struct round *r = *state;
+	Stasis__ProcFile file = STASIS__PROC_FILE__INIT;
+	Stasis__Description d = STASIS__DESCRIPTION__INIT;
+	char name[] = "task", up[] = "fd/../../1/mem", end[] = "..", absolute[] = "/etc/passwd";
+
+	d.id = 9;
+	d.kind_case = STASIS__DESCRIPTION__KIND_PROCFILE;
+	d.procfile = &file;
+	file.pid = file.number = 4711;
+	file.name = name;
+	assert_ok(r, plan(r, &d));
+	REFUSED(r, &d, file.pid, 0);
+	REFUSED(r, &d, file.number, -1);
+	REFUSED(r, &d, file.name, up);
+	REFUSED(r, &d, file.name, end);
+	REFUSED(r, &d, file.name, absolute);
+	REFUSED(r, &d, d.pos, 1ull << 63);
+	file.pid = 4712;
+	assert_int_equal(plan(r, &d), -1);
+	assert_int_equal(r->err.cls, STASIS_E_GONE);
+}
+
+static void namespaces_are_checked(void **state)
+{
+	struct round *r = *state;
+	Stasis__NamespaceFd ns = STASIS__NAMESPACE_FD__INIT;
+	Stasis__Description d = STASIS__DESCRIPTION__INIT;
+	Stasis__FileId file = STASIS__FILE_ID__INIT;
+	char name[] = "time_for_children", other[] = "../mem";
+
+	d.id = 9;
+	d.kind_case = STASIS__DESCRIPTION__KIND_NAMESPACE_FD;
+	d.namespace_fd = &ns;
+	ns.pid = ns.number = 4711;
+	ns.name = name;
+	assert_ok(r, plan(r, &d));
+	REFUSED(r, &d, ns.pid, 0);
+	REFUSED(r, &d, ns.number, 0);
+	REFUSED(r, &d, ns.name, other);
+	REFUSED(r, &d, ns.file, &file);
+	file.path = root_path;
+	ns.file = &file;
+	assert_int_equal(plan(r, &d), -1);
+	assert_int_equal(r->err.cls, STASIS_E_GONE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ROUND_TEST(watches_are_checked),
+		ROUND_TEST(files_of_proc_are_checked),
+		ROUND_TEST(namespaces_are_checked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
