@@ -306,7 +306,7 @@ int socket_options_save(struct fd_save *c, int fd, Stasis__SocketOptions **ret,
 			struct stasis_error *err)
 {
 	Stasis__SocketOptions *o = fd_save_alloc(c, sizeof(*o));
-	bool is_stream;
+	bool is_stream, is_unix;
 
 	if (!o)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for socket options");
@@ -315,10 +315,15 @@ int socket_options_save(struct fd_save *c, int fd, Stasis__SocketOptions **ret,
 	if (!o->options)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for socket options");
 	is_stream = socket_int(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM;
-	for (size_t i = 0; i < NR_OPTIONS; i++)
-		if (!(is_stream && options[i].how & NO_STREAM) &&
-		    save_option(c, fd, &options[i], o, err) < 0)
+	is_unix = socket_int(fd, SOL_SOCKET, SO_DOMAIN) == AF_UNIX; /* there may be thousands */
+	for (size_t i = 0; i < NR_OPTIONS; i++) {
+		const struct option_def *def = &options[i];
+
+		if ((is_stream && def->how & NO_STREAM) || (is_unix && def->level != SOL_SOCKET))
+			continue;
+		if (save_option(c, fd, def, o, err) < 0)
 			return -1;
+	}
 	*ret = o;
 	return save_filter(c, fd, o, err);
 }

@@ -67,7 +67,7 @@ static int save_all(struct fd_save *c, const struct fd_probe *p, struct unix_sav
 	r->shutdown = u->info->shutdown;
 	save_creds(c, p, r);
 	if (unix_name_save(c, p, u->info, r, err) < 0 || save_peer_name(c, p, r, err) < 0 ||
-	    sockopt_save(c, p->local_fd, &r->options, &r->n_options, err) < 0)
+	    socket_options_save(c, p->local_fd, &r->options, err) < 0)
 		return -1;
 	if (r->is_listening)
 		return 0;

@@ -3,7 +3,7 @@
 #ifndef RESOURCE_UNIX_H
 #define RESOURCE_UNIX_H
 
-#include "resource/resource_priv.h"
+#include "resource/sockets.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -72,10 +72,6 @@ int unix_name_save(struct fd_save *c, const struct fd_probe *p, const struct uni
 /* A name for people: "@abstract", "/path" or "(no name)". */
 const char *unix_name_text(const ProtobufCBinaryData *name, char *buf, size_t len);
 
-/* sockopt.c */
-int sockopt_save(struct fd_save *c, int fd, Stasis__SocketOption ***ret, size_t *ret_nr,
-		 struct stasis_error *err);
-
 /* ---- restart ---- */
 
 struct unix_end {
@@ -118,10 +114,6 @@ int unix_make_all(struct fd_load *c, struct stasis_error *err);
 
 /* unix_fill.c: queues, then what may only come after them. */
 int unix_fill_all(struct fd_load *c, struct stasis_error *err);
-
-/* sockopt.c */
-int sockopt_check(Stasis__SocketOption *const *options, size_t nr, struct stasis_error *err);
-void sockopt_load(struct fd_load *c, int fd, Stasis__SocketOption *const *options, size_t nr);
 
 /*
  * unix_actor.c: do something as somebody else, in a short-lived process: with the pid and ids that

@@ -113,7 +113,7 @@ static int check_record(struct fd_load *c, const Stasis__Description *d, struct 
 		return stasis_fail(err, STASIS_E_CORRUPT, "record of a listening socket is impossible");
 	if (r->file && file_id_check(r->file, err) < 0)
 		return -1;
-	if (sockopt_check(r->options, r->n_options, err) < 0)
+	if (socket_options_check(r->options, err) < 0)
 		return -1;
 	return check_queue(c, d, err);
 }

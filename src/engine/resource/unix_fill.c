@@ -358,7 +358,9 @@ static int fill_kept(struct fd_load *c, struct stasis_error *err)
 			continue;
 		connect_outside(c, e);
 		shut(e);
-		sockopt_load(c, unix_end_fd(e), e->r->options, e->r->n_options);
+		if (socket_options_load(c->s, e->r->options, unix_end_fd(e), err) < 0 ||
+		    socket_options_finish(c->s, e->r->options, unix_end_fd(e), err) < 0)
+			return -1;
 	}
 	return 0;
 }

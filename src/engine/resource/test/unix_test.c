@@ -11,7 +11,8 @@ struct records {
 	Stasis__Description d[2];
 	Stasis__UnixSocket u[2];
 	Stasis__UnixMessage m, *m_list[1];
-	Stasis__SocketOption option, *option_list[1];
+	Stasis__SocketOptions options;
+	Stasis__LevelOption option, *option_list[1];
 	Stasis__FileId file;
 	Stasis__Object object;
 	uint64_t ids[2];
@@ -22,7 +23,8 @@ static void records_init(struct records *x)
 {
 	stasis__fd_table__init(&x->table);
 	stasis__unix_message__init(&x->m);
-	stasis__socket_option__init(&x->option);
+	stasis__socket_options__init(&x->options);
+	stasis__level_option__init(&x->option);
 	stasis__file_id__init(&x->file);
 	stasis__object__init(&x->object);
 	x->nr = 2;
@@ -177,25 +179,29 @@ static void rights_to_nothing(struct records *x)
 
 static void option_unknown(struct records *x)
 {
-	static uint8_t value[4];
+	static uint8_t value[20];
 
-	x->option.name = SO_BINDTODEVICE;
-	x->option.value = (ProtobufCBinaryData){.data = value, .len = sizeof(value)};
+	x->option.level = SOL_SOCKET;
+	x->option.name = SO_ATTACH_BPF;
+	x->option.value = (ProtobufCBinaryData){.data = value, .len = 4};
 	x->option_list[0] = &x->option;
-	x->u[0].options = x->option_list;
-	x->u[0].n_options = 1;
+	x->options.options = x->option_list;
+	x->options.n_options = 1;
+	x->u[0].options = &x->options;
 }
 
-static void option_too_short(struct records *x)
+static void option_too_long(struct records *x)
 {
 	option_unknown(x);
 	x->option.name = SO_LINGER;
+	x->option.value.len = 20;
 }
 
 static void filter_odd(struct records *x)
 {
-	option_unknown(x);
-	x->option.name = SO_ATTACH_FILTER;
+	option_too_long(x);
+	x->options.filter = x->option.value;
+	x->options.n_options = 0;
 }
 
 static void file_relative(struct records *x)
@@ -226,7 +232,7 @@ static void damaged_records_are_refused(void **state)
 		LIE(server_without_name), LIE(messages_too_long), LIE(messages_huge),
 		LIE(queue_missing), LIE(queue_of_another_kind), LIE(empty_message_in_stream),
 		LIE(long_out_of_band), LIE(rights_to_nothing), LIE(option_unknown),
-		LIE(option_too_short), LIE(filter_odd), LIE(file_relative), LIE(folder_relative),
+		LIE(option_too_long), LIE(filter_odd), LIE(file_relative), LIE(folder_relative),
 #undef LIE
 	};
 	struct round *r = *state;
