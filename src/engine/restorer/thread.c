@@ -15,7 +15,6 @@
 
 enum {
 	SS_ONSTACK_FLAG = 1,
-	SS_DISABLE_FLAG = 2,
 	IOPRIO_WHO_PROCESS_ID = 1,
 	NR_CAPS = 64,
 	WAKE_ALL = 0x7fffffff,
@@ -45,8 +44,8 @@ static void set_user_areas(const struct restorer_thread *t)
 		   t->altstack_size};
 
 	SYS1(set_tid_address, t->clear_child_tid);
-	if (!(stack.flags & SS_DISABLE_FLAG))
-		must(t, RESTORER_STEP_ALTSTACK, SYS2(sigaltstack, &stack, 0), stack.sp);
+	/* also when it has none: the first thread has that of the program that restarts it */
+	must(t, RESTORER_STEP_ALTSTACK, SYS2(sigaltstack, &stack, 0), stack.sp);
 	if (t->robust_list)
 		must(t, RESTORER_STEP_ROBUST_LIST,
 		     SYS2(set_robust_list, t->robust_list, t->robust_list_len), t->robust_list);
