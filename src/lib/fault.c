@@ -17,6 +17,8 @@ int fault_point(const char *name, struct stasis_error *err)
 		return 0;
 	if (strncmp(wish, "kill:", 5) == 0)
 		(void)kill(getpid(), SIGKILL);
+	if (strncmp(wish, "stop:", 5) == 0)
+		return kill(getpid(), SIGSTOP);
 	return stasis_fail(err, STASIS_E_IO, "fault point '%s'", name);
 }
 

@@ -5,6 +5,7 @@
  *
  *	fail:NAME    the function returns an error there
  *	kill:NAME    the engine is killed there (SIGKILL)
+ *	stop:NAME    it stops there (SIGSTOP) until the test continues it
  */
 #ifndef LIB_FAULT_H
 #define LIB_FAULT_H
