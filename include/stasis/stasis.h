@@ -161,7 +161,7 @@ struct stasis_restore_opts {
 	size_t nr_skip_pids;
 	enum stasis_cgroup cgroup;
 	const char *cgroup_path; /* STASIS_CGROUP_JOIN: a cgroup's folder, or its name as in /proc/PID/cgroup */
-	unsigned pid_retry_s; /* busy pid: retries, one a second; 0 means 10 */
+	unsigned pid_retry_s; /* busy pid: retries, one a second; locks: how long; 0 means 10 */
 	stasis_log_fn log;
 	void *log_arg;
 	enum stasis_log_level log_level;

@@ -34,6 +34,7 @@ struct session {
 	 * files and its network; 0: where we were. NULL: they are ours. */
 	int (*enter)(void *arg, pid_t pid, struct stasis_error *err);
 	void *enter_arg;
+	int procdir; /* restart: the caller's /proc, 0 for none: a namespace may have another, or none */
 };
 
 /* To be called before a path of a process's is looked at or opened, or a socket is made for it. */

@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fanotify.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -185,21 +184,6 @@ static int make_proc_file(void)
 	return open(path, O_RDONLY);
 }
 
-static int make_flock(void)
-{
-	int fd = pattern_file("locked", 10, 1);
-
-	return flock(fd, LOCK_EX) < 0 ? -1 : fd;
-}
-
-static int make_record_lock(void)
-{
-	struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 3, .l_len = 1};
-	int fd = pattern_file("record", 10, 1);
-
-	return fcntl(fd, F_SETLK, &range) < 0 ? -1 : fd;
-}
-
 static int make_lease(void)
 {
 	char path[PATH_MAX];
@@ -207,6 +191,7 @@ static int make_lease(void)
 
 	(void)close(fd);
 	fd = open(subject_path(path, "leased"), O_RDONLY);
+	(void)unlink(path);
 	return fcntl(fd, F_SETLEASE, F_RDLCK) < 0 ? -1 : fd;
 }
 
@@ -234,9 +219,7 @@ static const struct {
 	{"character device 10:200", make_tun},
 	{"block device", make_block},
 	{"/status' tells of a process outside", make_proc_file},
-	{"exclusive file lock held", make_flock},
-	{"record lock held beginning at byte 3", make_record_lock},
-	{"lease held", make_lease},
+	{"lease on a file without a path", make_lease},
 	{"seccomp notification", make_seccomp}, /* last: it changes the process */
 };
 

@@ -83,6 +83,9 @@ static int open_source(struct fd_save *c, struct fd_desc *d, struct stasis_error
 	(void)c;
 	if (fd < 0)
 		return -1;
+	if (locks_has_write_lease(d)) /* which to open the file would break */
+		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+				   "a write lease is held; give it up (F_UNLCK) or leave the file out");
 	readable = fd_reopen(fd, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a position of our own */
 	if (readable < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "open for reading");

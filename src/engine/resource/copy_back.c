@@ -193,6 +193,8 @@ static int cut(struct fd_load *c, const Stasis__FileId *f, uint64_t size, struct
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a path");
 	(void)snprintf(aside, len, "%s.after-checkpoint", f->path);
 	fd = open(f->path, O_RDWR | O_CLOEXEC);
+	if (fd >= 0 && locks_keep_others_out(c, fd, f->path, err) < 0)
+		return -1;
 	tail = open(aside, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, f->mode & 0777);
 	if (fd < 0 || tail < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "open '%.150s'", fd < 0 ? f->path : aside);

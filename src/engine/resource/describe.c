@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What a user sees of descriptors (chkpnt -i and -v, stasis check and show), live and from a file. */
-#include "resource/resource_priv.h"
+#include "resource/locks.h"
 
 #include <string.h>
 
@@ -54,7 +54,7 @@ int fd_save_describe(struct fd_save *c, struct task *t, struct stasis_proc_info 
 
 /* ---- from records ---- */
 
-static const Stasis__FileId *file_of(const Stasis__Description *d)
+const Stasis__FileId *description_file(const Stasis__Description *d)
 {
 	switch (d->kind_case) {
 	case STASIS__DESCRIPTION__KIND_REGULAR:
@@ -78,6 +78,35 @@ static const Stasis__FileId *file_of(const Stasis__Description *d)
 	default:
 		return NULL;
 	}
+}
+
+static const Stasis__Description *find_description(struct image *img, uint64_t id)
+{
+	for (size_t i = 0; i < image_nr_records(img, IMAGE_TAG_DESCRIPTION); i++) {
+		const Stasis__Description *d = image_record(img, IMAGE_TAG_DESCRIPTION, i,
+							    &stasis__description__descriptor, NULL);
+
+		if (d && d->id == id)
+			return d;
+	}
+	return NULL;
+}
+
+void fd_describe_lock(struct image *img, const Stasis__FdTable *table, uint64_t index, char *buf,
+		      size_t len)
+{
+	const Stasis__FileLock *k = index < table->n_locks ? table->locks[index] : NULL;
+	const Stasis__Description *d = NULL;
+	const Stasis__FileId *f;
+
+	for (size_t i = 0; k && i < table->n_fds; i++)
+		if (table->fds[i]->fd == k->fd)
+			d = find_description(img, table->fds[i]->desc);
+	f = d ? description_file(d) : NULL;
+	if (k)
+		(void)lock_words(k, f ? f->path : "a file", buf, len);
+	else
+		(void)snprintf(buf, len, "lock %llu", (unsigned long long)index);
 }
 
 static uint64_t object_of(const Stasis__Description *d)
@@ -120,7 +149,7 @@ static int describe_record(struct image *img, const Stasis__Description *d,
 			   struct stasis_fd_info *ret)
 {
 	const struct resource_kind *kind = kind_of_tag(d->kind_case);
-	const Stasis__FileId *f = file_of(d);
+	const Stasis__FileId *f = description_file(d);
 	bool is_forced = kind == &kind_unsupported;
 
 	if (!f)

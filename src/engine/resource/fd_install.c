@@ -86,6 +86,8 @@ int fd_load_attach(struct fd_load *c, pid_t pid, struct stasis_error *err)
 	for (size_t i = 0; p && i < p->nr_fds; i++) {
 		struct load_desc *l = c->current = p->fds[i].desc;
 
+		if (l->d->n_locks && locks_take_lease(c, p, &p->fds[i], err) < 0)
+			return stasis_fail_prefix(err, "fd %d", p->fds[i].fd);
 		if (!load_is_kept(l) || !l->kind->attach)
 			continue;
 		if (l->kind->attach(c->s, c, l->d, pid, p->fds[i].fd, err) < 0)
@@ -132,6 +134,8 @@ static int finish_all(struct fd_load *c, bool last, struct stasis_error *err)
 
 		if (!load_is_kept(l) || l->kind->is_finished_last != last)
 			continue;
+		if (l->d->n_locks)
+			locks_forget_owner(l);
 		if (l->d->owner_pid)
 			set_owner(c, l);
 		if (l->kind->finish && l->kind->finish(c->s, c, l->d, err) < 0)

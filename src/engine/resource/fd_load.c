@@ -33,7 +33,7 @@ static int verify_path(const struct load_desc *l, struct stasis_error *err)
 static int verify_desc(struct fd_load *c, struct load_desc *l, struct stasis_error *err)
 {
 	c->current = l;
-	if (session_enter(c->s, l->proc->pid, err) < 0)
+	if (locks_check(l->d, err) < 0 || session_enter(c->s, l->proc->pid, err) < 0)
 		return -1;
 	if (l->path)
 		return verify_path(l, err);
@@ -127,6 +127,7 @@ int fd_load_plan(struct session *s, const struct fd_proc *procs, size_t nr,
 	c->is_quiet = opts->flags & STASIS_RESTORE_QUIET_FILES;
 	c->base = BASE_MIN;
 	c->copy_dirfd = -1;
+	c->lock_wait_s = opts->pid_retry_s;
 	if (open_copy_dir(c, opts, err) < 0 || load_index(c, procs, nr, opts, err) < 0 ||
 	    check_limit(c, false, err) < 0 || verify_all(c, err) < 0)
 		return -1;
@@ -207,7 +208,7 @@ static int open_desc(struct fd_load *c, struct load_desc *l, struct stasis_error
 	l->fd = fd >= c->base ? fd_take(&fd) : fcntl(fd, F_DUPFD_CLOEXEC, c->base);
 	if (l->fd < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "dup %d failed", fd);
-	return 0;
+	return locks_take(c, l, err);
 }
 
 /* How many descriptions of each pipe will be opened: the last of an end takes over ours. */
@@ -262,7 +263,7 @@ int fd_load_open_all(struct fd_load *c, struct stasis_error *err)
 			return load_fail_at(l, err);
 	}
 	close_pipes(c);
-	return wire_all(c, err);
+	return wire_all(c, err) < 0 ? -1 : locks_try_posix(c, err);
 }
 
 void fd_load_free(struct fd_load *c)

@@ -182,26 +182,6 @@ static int take_obstacle(struct fd_save *c, struct fd_desc *d, struct stasis_err
 	return save_forced(c, d, why->text, err);
 }
 
-/* Locks belong to no kind in particular. */
-static int check_locks(struct fd_save *c, struct stasis_error *err)
-{
-	char text[200];
-
-	for (size_t i = 0; i < c->nr_entries; i++) {
-		struct fd_entry *e = &c->entries[i];
-		struct fd_desc *d = e->desc;
-
-		if (!d->is_used || d->obstacle ||
-		    !*lock_obstacle(e->fdinfo, d->link, text, sizeof(text)))
-			continue;
-		d->obstacle = fd_save_strdup(c, text);
-		if (!d->obstacle)
-			return stasis_fail(err, STASIS_E_NOMEM, "no memory for descriptors");
-		fd_save_report(c, e->task, e->fd, text, STASIS_E_UNSUPPORTED);
-	}
-	return 0;
-}
-
 static const struct resource_kind *match_kind(const struct fd_probe *p)
 {
 	size_t i = 0;
@@ -306,7 +286,7 @@ static int collect(struct fd_save *c, const struct stasis_fd_choice *choices, si
 	    sharing_find(c, err) < 0)
 		return -1;
 	mark_used(c);
-	if (save_all(c, err) < 0 || check_locks(c, err) < 0)
+	if (save_all(c, err) < 0 || locks_save(c, err) < 0)
 		return -1;
 	if (c->nr_obstacles && !c->s->is_forced) {
 		if (err)
@@ -372,6 +352,8 @@ static int put_table(struct fd_save *c, const struct task *t, struct image_write
 		list[table.n_fds++] = fd;
 	}
 	table.fds = list;
+	if (locks_save_table(c, t, &table, err) < 0)
+		return -1;
 	return image_put_record(w, IMAGE_TAG_FDTABLE, &table.base, err);
 }
 

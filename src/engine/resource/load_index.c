@@ -394,6 +394,9 @@ int load_index(struct fd_load *c, const struct fd_proc *procs, size_t nr,
 		if (read_bulks(p, err) < 0)
 			return -1;
 	}
+	for (size_t i = 0; i < nr; i++)
+		if (procs[i].table && locks_index(c, &c->procs[i], procs[i].table, err) < 0)
+			return -1;
 	if (follow_references(c, err) < 0 || list_pipes(c, err) < 0)
 		return -1;
 	count_ends(c);

@@ -1,48 +1,89 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * File locks and leases. They are not saved yet: a program that holds one is told so before anything
- * is written, with the words of the CONVEX guide.
+ * File locks and leases: what the kernel says of them in /proc, and their words. A flock, an OFD lock and
+ * a lease belong to an open file description, a POSIX lock to the process; see locks_save.c, locks_load.c.
  */
-#include "resource/resource_priv.h"
+#include "resource/locks.h"
 
 #include <string.h>
 
-struct lock_line {
-	char type[16];	/* FLOCK, POSIX, OFDLCK, LEASE, DELEG */
-	char class[16]; /* ADVISORY, ACTIVE, BREAKING */
-	char mode[16];	/* READ, WRITE */
-	long long start;
+static const struct {
+	const char *name;
+	Stasis__LockType type;
+} types[] = {
+	{"FLOCK", STASIS__LOCK_TYPE__LOCK_FLOCK},
+	{"POSIX", STASIS__LOCK_TYPE__LOCK_POSIX},
+	{"OFDLCK", STASIS__LOCK_TYPE__LOCK_OFD},
+	{"LEASE", STASIS__LOCK_TYPE__LOCK_LEASE},
 };
 
-/* proc(5): "lock:\t1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF" */
-static bool parse(const char *fdinfo, struct lock_line *l)
+static int parse_type(const char *name, Stasis__LockType *ret)
 {
-	const char *line = strstr(fdinfo, "\nlock:");
-
-	if (!line)
-		return false;
-	return sscanf(line + 6, " %*d: %15s %15s %15s %*d %*s %lld", l->type, l->class, l->mode,
-		      &l->start) == 4;
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (!strcmp(name, types[i].name)) {
+			*ret = types[i].type;
+			return 0;
+		}
+	return -1; /* DELEG, ACCESS */
 }
 
-const char *lock_obstacle(const char *fdinfo, const char *path, char *buf, size_t len)
+/* proc(5): "1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF"; a lease that is being broken shows what it
+ * is to become, UNLCK for nothing at all. */
+int lock_parse(const char *text, struct lock_line *ret)
 {
-	struct lock_line l;
+	char type[16], class[16], mode[16], end[24];
+	unsigned long long ino, start;
+	struct lock_line l = {.start = 0};
 
-	buf[0] = '\0';
-	if (!parse(fdinfo, &l))
-		return buf;
-	if (!strcmp(l.type, "FLOCK"))
-		(void)snprintf(buf, len, "'%.100s': %s file lock held; release it before the checkpoint",
-			       path, !strcmp(l.mode, "WRITE") ? "exclusive" : "shared");
-	else if (!strcmp(l.type, "POSIX") || !strcmp(l.type, "OFDLCK"))
-		(void)snprintf(buf, len,
-			       "'%.100s': record lock held beginning at byte %lld; release it before "
-			       "the checkpoint",
-			       path, l.start);
+	if (sscanf(text, " %*d: %15s %15s %15s %d %x:%x:%llu %llu %23s", type, class, mode, &l.pid,
+		   &l.major, &l.minor, &ino, &start, end) != 9 ||
+	    parse_type(type, &l.type) < 0)
+		return -1;
+	l.is_exclusive = !strcmp(mode, "WRITE");
+	l.is_breaking = !strcmp(class, "BREAKING");
+	if (!l.is_exclusive && !l.is_breaking && strcmp(mode, "READ") != 0)
+		return -1;
+	l.ino = ino;
+	l.start = start;
+	if (strcmp(end, "EOF") != 0)
+		l.len = strtoull(end, NULL, 10) - start + 1;
+	*ret = l;
+	return 0;
+}
+
+bool lock_is_range(Stasis__LockType type)
+{
+	return type == STASIS__LOCK_TYPE__LOCK_POSIX || type == STASIS__LOCK_TYPE__LOCK_OFD;
+}
+
+struct flock lock_range(const Stasis__FileLock *k)
+{
+	return (struct flock){
+		.l_type = k->is_exclusive ? F_WRLCK : F_RDLCK,
+		.l_whence = SEEK_SET,
+		.l_start = (off_t)k->start,
+		.l_len = (off_t)k->len,
+	};
+}
+
+const char *lock_words(const Stasis__FileLock *k, const char *path, char *buf, size_t len)
+{
+	const char *mode = k->is_exclusive ? "write" : "read";
+
+	if (k->type == STASIS__LOCK_TYPE__LOCK_FLOCK)
+		(void)snprintf(buf, len, "'%.100s': %s flock", path,
+			       k->is_exclusive ? "exclusive" : "shared");
+	else if (k->type == STASIS__LOCK_TYPE__LOCK_LEASE)
+		(void)snprintf(buf, len, "'%.100s': %s lease", path, mode);
+	else if (!k->len)
+		(void)snprintf(buf, len, "'%.100s': %s lock from byte %llu on", path, mode,
+			       (unsigned long long)k->start);
+	else if (k->len == 1)
+		(void)snprintf(buf, len, "'%.100s': %s lock of byte %llu", path, mode,
+			       (unsigned long long)k->start);
 	else
-		(void)snprintf(buf, len,
-			       "'%.100s': lease held (F_SETLEASE); release it before the checkpoint",
-			       path);
+		(void)snprintf(buf, len, "'%.100s': %s lock of bytes %llu to %llu", path, mode,
+			       (unsigned long long)k->start,
+			       (unsigned long long)(k->start + k->len - 1));
 	return buf;
 }

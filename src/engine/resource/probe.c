@@ -13,7 +13,7 @@
 #include <sys/statfs.h>
 
 enum {
-	FDINFO_MAX_BYTES = 4096, /* what comes later (epoll members, locks) nobody here reads */
+	FDINFO_MAX_BYTES = 4096, /* what comes later (epoll members) nobody here reads, unless it is locks */
 	FDINFO_WHOLE_BYTES = 16 << 20,
 	ROOM_STEP = 64,
 	THREAD_MIN = 256, /* descriptors from which a second thread pays */
@@ -57,6 +57,21 @@ struct list_job {
 	struct stasis_error err;
 };
 
+/* With many locks, which are listed first of all. */
+static int read_long_fdinfo(const struct list_job *job, struct fd_entry *e, const char *name,
+			    struct stasis_error *err)
+{
+	scoped_free char *text = NULL;
+	size_t len;
+
+	if (io_read_file_at(job->dirfd, name, FDINFO_WHOLE_BYTES, &text, &len, err) < 0 ||
+	    parse_fdinfo(e, text, err) < 0)
+		return stasis_fail_prefix(err, "fd %d of %s(%d)", e->fd, e->task->comm,
+					  e->task->pid);
+	e->fdinfo = arena_memdup(job->arena, text, len + 1);
+	return e->fdinfo ? 0 : stasis_fail(err, STASIS_E_NOMEM, "no memory for descriptors");
+}
+
 /* A descriptor that is not there any more, as can be in a task that is not stopped, gets no text. */
 static int read_fdinfo(const struct list_job *job, struct fd_entry *e, struct stasis_error *err)
 {
@@ -73,6 +88,8 @@ static int read_fdinfo(const struct list_job *job, struct fd_entry *e, struct st
 		return stasis_fail_errno(err, STASIS_E_IO, "can't get info for fd %d of %s(%d)",
 					 e->fd, e->task->comm, e->task->pid);
 	text[n] = '\0';
+	if ((size_t)n == sizeof(text) - 1 && strstr(text, "\nlock:"))
+		return read_long_fdinfo(job, e, name, err);
 	if (parse_fdinfo(e, text, err) < 0)
 		return stasis_fail_prefix(err, "fd %d of %s(%d)", e->fd, e->task->comm,
 					  e->task->pid);

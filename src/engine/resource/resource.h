@@ -5,6 +5,7 @@
 #include "image/image.h"
 #include "tree/tree.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 struct fd_desc; /* one open file description of a dump */
@@ -200,7 +201,7 @@ int fd_load_open_all(struct fd_load *c, struct stasis_error *err);
 int fd_load_install(struct fd_load *c, pid_t pid, struct stasis_error *err);
 
 /* In a restored process, after fd_load_install() and when the copies are closed: what belongs to the
- * process rather than to the description. */
+ * process rather than to the description, POSIX locks aside. */
 int fd_load_attach(struct fd_load *c, pid_t pid, struct stasis_error *err);
 
 /* In a restored process, between fd_load_open_all() and fd_load_install(), for a session whose control
@@ -210,6 +211,18 @@ int fd_load_attach(struct fd_load *c, pid_t pid, struct stasis_error *err);
 int fd_load_take_tty(struct fd_load *c, pid_t sid, struct stasis_error *err);
 void fd_load_leave_tty(struct fd_load *c, pid_t sid);
 void fd_load_set_tty_group(struct fd_load *c, pid_t sid);
+
+/* POSIX locks of a process, which it must take itself (F_SETLK) when it will not close another descriptor
+ * of the same file. `from` is 0 for the first, then what the call before returned; 0: no more. */
+struct fd_lock {
+	uint32_t index; /* for fd_describe_lock() */
+	int fd;
+	struct flock range;
+};
+size_t fd_load_next_lock(struct fd_load *c, pid_t pid, size_t from, struct fd_lock *ret);
+/* "'FILE': write lock of bytes 3 to 7", for a message. */
+void fd_describe_lock(struct image *img, const Stasis__FdTable *table, uint64_t index, char *buf,
+		      size_t len);
 
 /* After everything else: owners of descriptors (F_SETOWN), terminals' settings and foreground group,
  * SIGWINCH when the window changed. Called in the master while its copies are still open, when every

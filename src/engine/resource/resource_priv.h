@@ -177,8 +177,14 @@ int pipe_check_object(struct fd_load *c, uint64_t id, bool is_external, struct s
 /* tcp_save.c */
 void tcp_save_free(struct fd_save *c);
 
-/* locks.c: "" when no lock is held through it, else the text of the obstacle */
-const char *lock_obstacle(const char *fdinfo, const char *path, char *buf, size_t len);
+/* locks_save.c. They belong to no kind in particular. */
+int locks_save(struct fd_save *c, struct stasis_error *err); /* of all descriptions */
+int locks_save_table(struct fd_save *c, const struct task *t, Stasis__FdTable *ret,
+		     struct stasis_error *err);
+bool locks_has_write_lease(const struct fd_desc *d);
+
+/* describe.c: the file by which it is known, NULL for none */
+const Stasis__FileId *description_file(const Stasis__Description *d);
 
 /* procfile.c */
 /* The number by which `holder` knows a process, in its own pid namespace; 0 for none. */
@@ -255,6 +261,14 @@ struct load_fd {
 	struct load_desc *desc;
 };
 
+/* A POSIX lock to take again. */
+struct load_lock {
+	const Stasis__FileLock *k;
+	uint32_t index; /* in its table */
+	struct load_desc *desc;
+	bool is_dropped; /* with -F: somebody else has it */
+};
+
 /* Bytes of an object inside a file. */
 struct load_bulk {
 	uint64_t object, start, len, offset, digest;
@@ -266,6 +280,8 @@ struct load_proc {
 	const char *comm;
 	size_t nr_fds;
 	struct load_fd *fds; /* ascending */
+	size_t nr_locks;
+	struct load_lock *locks;
 	size_t nr_bulks;
 	struct load_bulk *bulks; /* by object and start */
 };
@@ -304,6 +320,8 @@ struct fd_load {
 	bool is_unblocked;	/* packets of TCP connections are let through again */
 	struct put_back *backs; /* files that were replaced: see copy_back.c */
 	pid_t backs_pid;	/* who replaced them: a forked child undoes nothing */
+	unsigned lock_wait_s; /* 0: as long as usual */
+	uint64_t lock_deadline_ns; /* until when locks are waited for; 0: not yet */
 	struct unix_load *unix_load; /* Unix sockets, NULL until one is verified; see unix.h */
 };
 
@@ -313,6 +331,22 @@ int copy_back_check(struct fd_load *c, const Stasis__Description *d, struct stas
 int copy_back_all(struct fd_load *c, struct stasis_error *err);
 void copy_back_undo(struct fd_load *c);
 void copy_back_keep(struct fd_load *c);
+
+/* locks_load.c */
+int locks_check(const Stasis__Description *d, struct stasis_error *err);
+int locks_index(struct fd_load *c, struct load_proc *p, const Stasis__FdTable *table,
+		struct stasis_error *err);
+/* In the master, when l is open: what belongs to it, leases aside. */
+int locks_take(struct fd_load *c, const struct load_desc *l, struct stasis_error *err);
+/* In the master, when all are open: whether the processes will get theirs. */
+int locks_try_posix(struct fd_load *c, struct stasis_error *err);
+/* Locks of both worlds on the whole of an open file of ours, until it is closed. */
+int locks_keep_others_out(struct fd_load *c, int fd, const char *path, struct stasis_error *err);
+/* In the process that is to have l's lease, when f is at its number. */
+int locks_take_lease(struct fd_load *c, const struct load_proc *p, const struct load_fd *f,
+		     struct stasis_error *err);
+/* In the master, before F_SETOWN. */
+void locks_forget_owner(const struct load_desc *l);
 
 /* load_index.c */
 int load_index(struct fd_load *c, const struct fd_proc *procs, size_t nr,

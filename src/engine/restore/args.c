@@ -84,6 +84,7 @@ static size_t proc_bytes(const struct restore *r, const struct restore_proc *p)
 	if (!p->mm)
 		return 0;
 	bytes += p->mm->n_vmas * (sizeof(struct restorer_move) + sizeof(struct restorer_range)) * 2;
+	bytes += p->fdtable->n_locks * sizeof(struct restorer_lock);
 	bytes += p->process->n_timers * sizeof(struct restorer_timer);
 	bytes += p->process->n_pending * RESTORER_SIGINFO;
 	bytes += vdso_space(r, p) + 2 * RESTORER_PAGE;
@@ -417,6 +418,26 @@ static void fill_timers(struct zone *z, const Stasis__Process *p, struct restore
 				p->itimers[i]->interval_us, p->itimers[i]->value_us};
 }
 
+static void fill_locks(const struct restore *r, struct zone *z, const struct restore_proc *p,
+		       struct restorer_args *a)
+{
+	pid_t pid = (pid_t)p->process->pid;
+	struct restorer_lock *list = (struct restorer_lock *)take(
+		z, p->fdtable->n_locks * sizeof(*list), ARGS_ALIGN);
+	struct fd_lock lock;
+
+	a->process_index = p->index;
+	a->locks = (uint64_t)list;
+	for (size_t at = 0; list && (at = fd_load_next_lock(r->fds, pid, at, &lock)) != 0;)
+		list[a->nr_locks++] = (struct restorer_lock){
+			.start = lock.range.l_start,
+			.len = lock.range.l_len,
+			.fd = lock.fd,
+			.type = lock.range.l_type,
+			.index = lock.index,
+		};
+}
+
 /* The kernel counts a new process's processor time from zero: what has been used is taken off. */
 static void take_used_cpu(const Stasis__Process *p, uint64_t limit[2])
 {
@@ -598,6 +619,7 @@ int args_build(struct restore *r, struct restore_proc *p, const struct args_fds 
 	fill_programs(&z, p->process, a);
 	a->syncs_filters = have_same_filters(r, p);
 	fill_timers(&z, p->process, a);
+	fill_locks(r, &z, p, a);
 	fill_rlimits(r, &z, p->process, a);
 	fill_mm(&z, p->mm, fds, a);
 	fill_future(p, a);

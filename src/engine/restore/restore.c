@@ -8,6 +8,7 @@
 #include "restore/restore_priv.h"
 
 #include <linux/capability.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <string.h>
@@ -188,8 +189,10 @@ int restore_run(struct session *s, const struct stasis_restore_opts *opts,
 {
 	scoped(restore_done) struct restore r = {
 		.s = s, .opts = opts, .dirfd = -1, .status_fd = -1};
+	scoped_fd int procdir = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int was_subreaper = 0, result;
 
+	s->procdir = procdir;
 	s->is_forced = opts->flags & STASIS_RESTORE_FORCE;
 	if (restore_load(&r, err) < 0 || restore_check(&r, err) < 0)
 		return -1;

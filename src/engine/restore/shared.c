@@ -101,9 +101,25 @@ static const char *step_words(uint32_t step)
 		[RESTORER_STEP_PIDS] = "set the pid namespace of its children",
 		[RESTORER_STEP_SECCOMP] = "install a seccomp filter",
 		[RESTORER_STEP_PLACE] = "enter the working directory of a thread",
+		[RESTORER_STEP_FILE_LOCK] = "take a record lock",
 	};
 
 	return step < sizeof(words) / sizeof(words[0]) && words[step] ? words[step] : "restorer";
+}
+
+/* Somebody took it after the master had looked. */
+static int fail_lock(const struct restore *r, const struct restorer_control *c, struct stasis_error *err)
+{
+	const struct restore_proc *p = &r->procs[(c->failure_info >> 32) % r->nr];
+	char words[180];
+
+	fd_describe_lock(p->image, p->fdtable, (uint32_t)c->failure_info, words, sizeof(words));
+	if (c->failure_errno == EAGAIN)
+		return stasis_fail(err, STASIS_E_BUSY, "%s(%u): %s was just taken by somebody else",
+				   p->process->comm, p->process->pid, words);
+	errno = c->failure_errno;
+	return stasis_fail_errno(err, STASIS_E_IO, "%s(%u): %s", p->process->comm, p->process->pid,
+				 words);
 }
 
 int shared_error(struct restore *r, struct stasis_error *err)
@@ -124,6 +140,8 @@ int shared_error(struct restore *r, struct stasis_error *err)
 	if (__atomic_load_n(&c->failed, __ATOMIC_SEQ_CST)) {
 		bool is_busy = c->failure_step == RESTORER_STEP_THREAD && c->failure_errno == EEXIST;
 
+		if (c->failure_step == RESTORER_STEP_FILE_LOCK)
+			return fail_lock(r, c, err);
 		errno = c->failure_errno;
 		return stasis_fail_errno(err, is_busy ? STASIS_E_BUSY : STASIS_E_IO,
 					 "thread %d: %s (0x%llx)", c->failure_tid,

@@ -45,6 +45,7 @@ enum restorer_step {
 	RESTORER_STEP_PIDS,
 	RESTORER_STEP_SECCOMP,
 	RESTORER_STEP_PLACE,
+	RESTORER_STEP_FILE_LOCK,
 };
 
 /* Shared by every process of the tree being restored and by the builder. */
@@ -88,6 +89,15 @@ struct restorer_timer {
 	int32_t id, clock, notify, signo, notify_tid, reserved;
 	uint64_t sigval;
 	int64_t value_ns, interval_ns;
+};
+
+/* A POSIX record lock: F_SETLK. */
+struct restorer_lock {
+	int64_t start, len;
+	int32_t fd;
+	int16_t type, reserved;
+	uint32_t index; /* for the message */
+	uint32_t reserved2;
 };
 
 struct restorer_itimer {
@@ -169,6 +179,8 @@ struct restorer_args {
 	uint64_t timers, nr_timers;	/* struct restorer_timer */
 	uint64_t pending, nr_pending;	/* process-wide signals */
 	uint64_t filters;		/* struct restorer_filter[] */
+	uint64_t locks, nr_locks;	/* struct restorer_lock[]: to be taken when nothing is closed any more */
+	uint64_t process_index;		/* for the message about a lock */
 	uint64_t mm_map, mm_map_len;	/* struct prctl_mm_map */
 	uint64_t rlimits;		/* struct { cur, max } [RESTORER_NLIMITS] */
 	uint32_t rlimits_mask;		/* which of them to set */

@@ -8,6 +8,7 @@
 #include "memory/vma_flags.h"
 #include "restorer/restorer_priv.h"
 
+#include <linux/fcntl.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <linux/time.h>
@@ -187,6 +188,26 @@ static void set_pids_for_children(const struct restorer_args *a)
 	SYS1(close, a->pids_for_children_fd);
 }
 
+/* A process that closes a descriptor of a file loses its locks of it: that was the last one. */
+static void take_locks(const struct restorer_args *a)
+{
+	const struct restorer_lock *locks = (const struct restorer_lock *)a->locks;
+
+	for (uint64_t i = 0; i < a->nr_locks; i++) {
+		struct flock range = {
+			.l_type = locks[i].type,
+			.l_whence = 0, /* SEEK_SET */
+			.l_start = locks[i].start,
+			.l_len = locks[i].len,
+		};
+		long r = SYS3(fcntl, locks[i].fd, F_SETLK, &range);
+
+		if (r < 0)
+			restorer_fail(a, RESTORER_STEP_FILE_LOCK, r,
+				      a->process_index << 32 | locks[i].index);
+	}
+}
+
 static long create_timer(const struct restorer_timer *t, int32_t *ret_id)
 {
 	struct sigevent ev = {
@@ -330,6 +351,7 @@ blob_start(struct restorer_args *a)
 	set_process_state(a);
 	start_threads(a);
 	set_pids_for_children(a);
+	take_locks(a);
 	make_timers(a);
 	queue_process_signals(a);
 	lock_future(a);

@@ -305,25 +305,65 @@ static void checkpoint_ignores_as_told(void **state)
 
 /* ---- */
 
+static const struct flock some_byte = {
+	.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 7, .l_len = 1};
+
 static void build_locks(struct round *r)
 {
-	struct flock range = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 7, .l_len = 1};
+	struct flock range = some_byte;
 
 	NEED(open_in(r, "a", O_RDWR) == 3 && flock(3, LOCK_EX) == 0);
+	NEED(fcntl(3, F_OFD_SETLK, &range) == 0);
 	NEED(open_in(r, "b", O_RDWR) == 4 && fcntl(4, F_SETLK, &range) == 0);
+	NEED(dup(4) == 5);
 }
 
-static void locks_are_obstacles(void **state)
+/* Those of the description are there; that of the process is to be taken by it, through one descriptor. */
+static void check_locks(struct round *r, size_t index)
+{
+	struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int a = open_in(r, "a", O_RDWR);
+	struct fd_lock lock;
+
+	NEED(a >= 0 && flock(a, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK);
+	NEED(fcntl(a, F_OFD_GETLK, &range) == 0);
+	NEED(range.l_type == F_RDLCK && range.l_start == 7 && range.l_len == 1);
+	NEED(fd_load_next_lock(r->load, -r->tasks[index].pid, 0, &lock) == 1);
+	NEED(lock.fd == 4 && !memcmp(&lock.range, &some_byte, sizeof(some_byte)));
+	NEED(fd_load_next_lock(r->load, -r->tasks[index].pid, 1, &lock) == 0);
+}
+
+static void locks_are_held_again(void **state)
 {
 	struct round *r = *state;
 
 	put_text(r, "a", "");
 	put_text(r, "b", "");
-	round_subject(r, build_locks);
+	round_all(r, build_locks, check_locks);
+}
+
+static void build_two_leases(struct round *r)
+{
+	char path[300];
+
+	NEED(open_in(r, "a", O_RDWR) == 3 && fcntl(3, F_SETLEASE, F_WRLCK) == 0);
+	NEED(mmap(NULL, 1, PROT_READ, MAP_SHARED, 3, 0) != MAP_FAILED);
+	NEED(open_in(r, "b", O_RDONLY) == 4 && fcntl(4, F_SETLEASE, F_RDLCK) == 0);
+	(void)snprintf(path, sizeof(path), "%s/b", r->dir);
+	NEED(unlink(path) == 0);
+}
+
+static void leases_that_a_restart_could_not_take_are_obstacles(void **state)
+{
+	struct round *r = *state;
+
+	put_text(r, "a", "x");
+	put_text(r, "b", "x");
+	round_subject(r, build_two_leases);
 	assert_int_equal(round_collect(r), -1);
 	assert_int_equal(r->err.cls, STASIS_E_UNSUPPORTED);
-	assert_true(round_obstacle(r, "exclusive file lock held"));
-	assert_true(round_obstacle(r, "record lock held beginning at byte 7"));
+	assert_true(round_obstacle(r, "write lease on a file that is mapped"));
+	assert_true(round_obstacle(r, "lease on a file without a path"));
 	assert_int_equal(r->nr_obstacles, 2);
 }
 
@@ -450,7 +490,8 @@ int main(void)
 		ROUND_TEST(missing_files_are_all_named_before_anything_changes),
 		ROUND_TEST(restart_ignores_and_modifies_as_told),
 		ROUND_TEST(checkpoint_ignores_as_told),
-		ROUND_TEST(locks_are_obstacles),
+		ROUND_TEST(locks_are_held_again),
+		ROUND_TEST(leases_that_a_restart_could_not_take_are_obstacles),
 		ROUND_TEST(copies_go_back_and_are_put_aside_until_the_end),
 		ROUND_TEST(files_that_grew_are_cut_back_on_demand),
 		ROUND_TEST(two_thousand_descriptors_take_no_time),

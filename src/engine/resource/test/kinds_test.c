@@ -374,6 +374,86 @@ static void damaged_tables_are_refused(void **state)
 	assert_int_equal(r->err.cls, STASIS_E_CORRUPT);
 }
 
+/* A table of one descriptor with one lock of the process, and a description with two of its own. */
+struct locked {
+	Stasis__Fd fd, *fds[1];
+	Stasis__FdTable table;
+	Stasis__FileLock posix, *of_table[1], a, b, *of_desc[2];
+	Stasis__EventFd event;
+	Stasis__Description d;
+};
+
+static void init_locked(struct locked *l)
+{
+	memset(l, 0, sizeof(*l));
+	stasis__fd__init(&l->fd);
+	stasis__fd_table__init(&l->table);
+	stasis__file_lock__init(&l->posix);
+	stasis__file_lock__init(&l->a);
+	stasis__file_lock__init(&l->b);
+	stasis__event_fd__init(&l->event);
+	stasis__description__init(&l->d);
+	l->fds[0] = &l->fd;
+	l->of_table[0] = &l->posix;
+	l->of_desc[0] = &l->a;
+	l->of_desc[1] = &l->b;
+	l->table.fds = l->fds;
+	l->table.locks = l->of_table;
+	l->d.locks = l->of_desc;
+	l->table.n_fds = l->table.n_locks = 1;
+	l->d.n_locks = 2;
+	l->fd.desc = l->d.id = 9;
+	l->fd.fd = l->posix.fd = 5;
+	l->d.flags = O_RDWR;
+	l->d.kind_case = STASIS__DESCRIPTION__KIND_EVENTFD;
+	l->d.eventfd = &l->event;
+	l->posix.type = STASIS__LOCK_TYPE__LOCK_POSIX;
+	l->a.type = STASIS__LOCK_TYPE__LOCK_OFD;
+	l->a.start = 10;
+	l->b.type = STASIS__LOCK_TYPE__LOCK_FLOCK;
+}
+
+static void assert_corrupt(struct round *r, struct locked *l)
+{
+	assert_int_equal(plan_records(r, &l->table, &l->d), -1);
+	assert_int_equal(r->err.cls, STASIS_E_CORRUPT);
+	init_locked(l);
+}
+
+static void damaged_locks_are_refused(void **state)
+{
+	struct round *r = *state;
+	struct locked l;
+
+	init_locked(&l);
+	assert_ok(r, plan_records(r, &l.table, &l.d));
+	l.posix.fd = 6; /* not there */
+	assert_corrupt(r, &l);
+	l.posix.type = STASIS__LOCK_TYPE__LOCK_OFD; /* none of a process's */
+	assert_corrupt(r, &l);
+	l.posix.start = 1ull << 63;
+	assert_corrupt(r, &l);
+	l.posix.start = 10;
+	l.posix.len = INT64_MAX - 8;
+	assert_corrupt(r, &l);
+	l.a.len = ~0ull;
+	assert_corrupt(r, &l);
+	l.a.type = STASIS__LOCK_TYPE__LOCK_FLOCK; /* two of them */
+	l.a.start = 0;
+	assert_corrupt(r, &l);
+	l.b.len = 1; /* a flock of one byte */
+	assert_corrupt(r, &l);
+	l.b.type = STASIS__LOCK_TYPE__LOCK_LEASE; /* on what has no path */
+	assert_corrupt(r, &l);
+	l.b.type = STASIS__LOCK_TYPE__LOCK_POSIX; /* a process's */
+	assert_corrupt(r, &l);
+	l.d.flags = O_RDONLY; /* which allows no write lock */
+	l.posix.is_exclusive = true;
+	assert_corrupt(r, &l);
+	l.d.flags = O_RDWR | O_PATH;
+	assert_corrupt(r, &l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -385,6 +465,7 @@ int main(void)
 		ROUND_TEST(other_kinds_are_all_named_with_the_way_out),
 		ROUND_TEST(descriptors_are_described),
 		ROUND_TEST(damaged_tables_are_refused),
+		ROUND_TEST(damaged_locks_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
