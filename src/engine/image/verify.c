@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 enum {
@@ -16,6 +17,14 @@ enum {
 	LATE_BYTES = 4 << 20,	/* shorter ones are checked before anything is done */
 	PARALLEL_BYTES = 4 << 20, /* below it starting a thread takes longer than it saves */
 	MAX_VERIFY_THREADS = 16,
+	SEGMENTS_AT_ONCE = 32, /* neighbours for one thread: as a rule one pread() */
+};
+
+/* What the buffer of a thread holds of the file. */
+struct window {
+	unsigned char *bytes; /* BUFFER_BYTES */
+	uint64_t offset;
+	size_t len;
 };
 
 struct verify {
@@ -73,36 +82,58 @@ bool image_is_late(const struct image_segment *seg)
 	return seg->type == IMAGE_SEG_LOAD && seg->filesz >= LATE_BYTES;
 }
 
-static int digest_file(const struct image *img, const struct image_segment *seg,
-		       unsigned char *buffer, uint64_t *ret, struct stasis_error *err)
+/* The bytes of a short segment, and with them as many of the next ones as there is room for. */
+static const unsigned char *short_bytes(const struct image *img, const struct image_segment *seg,
+					struct window *w, struct stasis_error *err)
 {
+	const uint64_t left = img->trailer.notes_off - seg->offset; /* the end of the segments */
+	ssize_t n;
+
+	if (seg->offset >= w->offset && seg->offset + seg->filesz <= w->offset + w->len)
+		return w->bytes + (seg->offset - w->offset);
+	w->offset = seg->offset;
+	n = pread(img->fd, w->bytes, left < BUFFER_BYTES ? (size_t)left : BUFFER_BYTES,
+		  (off_t)seg->offset);
+	w->len = n > 0 ? (size_t)n : 0;
+	if (w->len >= seg->filesz)
+		return w->bytes;
+	w->len = 0;
+	return io_pread_full(img->fd, w->bytes, seg->filesz, seg->offset, err) < 0 ? NULL : w->bytes;
+}
+
+static int digest_file(const struct image *img, const struct image_segment *seg, struct window *w,
+		       uint64_t *ret, struct stasis_error *err)
+{
+	const unsigned char *bytes;
 	struct image_sum *sum;
 	uint64_t done = 0;
 
 	if (seg->filesz <= BUFFER_BYTES) {
-		if (io_pread_full(img->fd, buffer, seg->filesz, seg->offset, err) < 0)
+		bytes = short_bytes(img, seg, w, err);
+		if (!bytes)
 			return -1;
-		*ret = image_digest(buffer, seg->filesz);
+		*ret = image_digest(bytes, seg->filesz);
 		return 0;
 	}
 	sum = image_sum_start();
 	if (!sum)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory");
+	w->len = 0;
 	while (done < seg->filesz) {
 		uint64_t left = seg->filesz - done;
 		size_t len = left < BUFFER_BYTES ? (size_t)left : BUFFER_BYTES;
 
-		if (io_pread_full(img->fd, buffer, len, seg->offset + done, err) < 0)
+		if (io_pread_full(img->fd, w->bytes, len, seg->offset + done, err) < 0)
 			break;
-		image_sum_add(sum, buffer, len);
+		image_sum_add(sum, w->bytes, len);
 		done += len;
 	}
 	*ret = image_sum_end(sum);
 	return done == seg->filesz ? 0 : -1;
 }
 
-static int check_segment(const struct verify *v, const struct image_segment *seg,
-			 unsigned char *buffer, struct stasis_error *err)
+static int check_segment(const struct verify *v, const struct image_segment *seg, struct window *w,
+			 struct stasis_error *err)
 {
 	const struct image *img = v->img;
 	uint64_t digest = 0;
@@ -111,7 +142,7 @@ static int check_segment(const struct verify *v, const struct image_segment *seg
 		return 0;
 	if (v->is_early && image_is_late(seg))
 		return check_padding(img, seg, err);
-	if (digest_file(img, seg, buffer, &digest, err) < 0)
+	if (digest_file(img, seg, w, &digest, err) < 0)
 		return -1;
 	if (digest != seg->digest)
 		return stasis_fail(err, STASIS_E_CORRUPT, "checksum mismatch");
@@ -137,24 +168,31 @@ static void verify_fail(struct verify *v, size_t index, const struct stasis_erro
 }
 
 /* Indices are handed out in order, so whatever lies before a bad segment is being checked by someone
- * who finishes it. */
-static void verify_some(void *arg)
+ * who finishes it. False: nothing is left to do. */
+static bool verify_next(struct verify *v, struct window *w)
 {
-	struct verify *v = arg;
-	scoped_free unsigned char *buffer = malloc(BUFFER_BYTES);
+	size_t i = atomic_fetch_add(&v->next, SEGMENTS_AT_ONCE), end = i + SEGMENTS_AT_ONCE;
 	struct stasis_error err;
-	size_t i;
 
-	for (;;) {
-		i = atomic_fetch_add(&v->next, 1);
+	for (; i < end; i++) {
 		if (i >= v->img->nr_segments || i > atomic_load(&v->first_bad))
-			return;
-		if (!buffer)
+			return false;
+		if (!w->bytes)
 			(void)stasis_fail(&err, STASIS_E_NOMEM, "no memory");
-		else if (check_segment(v, &v->img->segments[i], buffer, &err) == 0)
+		else if (check_segment(v, &v->img->segments[i], w, &err) == 0)
 			continue;
 		verify_fail(v, i, &err);
 	}
+	return true;
+}
+
+static void verify_some(void *arg)
+{
+	scoped_free unsigned char *buffer = malloc(BUFFER_BYTES);
+	struct window w = {.bytes = buffer};
+
+	while (verify_next(arg, &w))
+		;
 }
 
 static int verify(const struct image *img, bool is_early, unsigned nr_threads,
