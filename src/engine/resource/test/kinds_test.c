@@ -415,7 +415,7 @@ static void init_locked(struct locked *l)
 
 static void assert_corrupt(struct round *r, struct locked *l)
 {
-	assert_int_equal(plan_records(r, &l->table, &l->d), -1);
+	assert_int_equal(round_plan_records(r, &l->table, &l->d), -1);
 	assert_int_equal(r->err.cls, STASIS_E_CORRUPT);
 	init_locked(l);
 }
@@ -426,7 +426,7 @@ static void damaged_locks_are_refused(void **state)
 	struct locked l;
 
 	init_locked(&l);
-	assert_ok(r, plan_records(r, &l.table, &l.d));
+	assert_ok(r, round_plan_records(r, &l.table, &l.d));
 	l.posix.fd = 6; /* not there */
 	assert_corrupt(r, &l);
 	l.posix.type = STASIS__LOCK_TYPE__LOCK_OFD; /* none of a process's */
