@@ -72,10 +72,21 @@ test_log=$test_scratch/.log
 PATH=$top_builddir:$top_builddir/src/cmds:$PATH
 export PATH LC_ALL=C
 
-# Every process that has our mark in its environment, restarted ones included.
+# Processes that have VARIABLE=VALUE in their environment: zombies have none, so they are not listed; one whose
+# first thread alone has ended has it in the others.
+test_processes_with() {
+	local z
+	{
+		grep -lsazFx "$1" /proc/[0-9]*/environ
+		for z in $(grep -ls '^State:.Z' /proc/[0-9]*/status); do
+			grep -lsazFx "$1" "${z%status}"task/*/environ
+		done
+	} 2>/dev/null | sed 's,/proc/\([0-9]*\)/.*,\1,' | sort -un
+}
+
+# Every process that has our mark, restarted ones included.
 test_processes() {
-	grep -lsazFx "STASIS_TEST_MARK=$STASIS_TEST_MARK" /proc/[0-9]*/environ 2>/dev/null |
-		sed 's,/proc/\([0-9]*\)/.*,\1,' | grep -vxF -e $$ -e "$PPID" -e "$BASHPID"
+	test_processes_with "STASIS_TEST_MARK=$STASIS_TEST_MARK" | grep -vxF -e $$ -e "$PPID" -e "$BASHPID"
 }
 
 test_kill_all() {
@@ -272,16 +283,9 @@ subject_verify() {
 	return 1
 }
 
-# Its processes in our pid namespace (zombies have no environment, so are not listed; one whose first
-# thread alone has ended has it in the others).
+# Its processes in our pid namespace.
 subject_pids() {
-	local key="STASIS_SUBJECT_DIR=$SUBJECT_DIR" z
-	{
-		grep -lsazFx "$key" /proc/[0-9]*/environ
-		for z in $(grep -ls '^State:.Z' /proc/[0-9]*/status); do
-			grep -lsazFx "$key" "${z%status}"task/*/environ
-		done
-	} 2>/dev/null | sed 's,/proc/\([0-9]*\)/.*,\1,' | sort -un
+	test_processes_with "STASIS_SUBJECT_DIR=$SUBJECT_DIR"
 }
 
 # Its root in our pid namespace: another number than SUBJECT_PID when an ordinary user restarted it.
