@@ -124,9 +124,11 @@ static int procfile_save(struct session *s, struct fd_save *c, const struct fd_p
 
 static bool is_plain_name(const char *name)
 {
-	for (const char *at = name; at; at = strchr(at, '/'), at += at != NULL)
+	for (const char *at = name, *slash; at; at = slash ? slash + 1 : NULL) {
+		slash = strchr(at, '/');
 		if (!strncmp(at, "..", 2) && (!at[2] || at[2] == '/'))
 			return false;
+	}
 	return name[0] != '/' && strlen(name) < NAME_MAX;
 }
 
