@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+#
+# Tests on a real cluster (see the script `cluster` beside this). slurm_up starts it; what a test starts
+# in it ends with the test. Needs root and Debian's Slurm; skips without.
+
+# shellcheck source=testsuite/lib/test-lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/test-lib.sh"
+
+slurm_cluster=$top_srcdir/testsuite/slurm/cluster
+slurm_dir=$test_scratch/cluster
+
+[ "$(id -u)" = 0 ] || test_skip_all 'a cluster needs root'
+slurm_missing=$(PATH=$PATH:/usr/sbin:/sbin test_missing_programs munged slurmctld slurmd srun sbatch scontrol ip \
+	unshare nsenter setpriv)
+[ -z "$slurm_missing" ] || test_skip_all "not installed: $(tr '\n' ' ' <<<"$slurm_missing")"
+PATH=$PATH:/usr/sbin:/sbin
+unshare --cgroup --net --uts --mount --pid --fork true 2>/dev/null || test_skip_all 'no namespaces here'
+
+slurm_at_exit() {
+	local status=$?
+	trap - EXIT
+	[ ! -e "$slurm_dir/run" ] || "$slurm_cluster" down "$slurm_dir" 3>&- 9>&-
+	(exit "$status")
+	test_at_exit
+}
+trap slurm_at_exit EXIT
+
+slurm_up() { # [NODES]
+	mkdir -p "$slurm_dir" && mkfifo "$slurm_dir/alive" || return
+	exec 9<>"$slurm_dir/alive"
+	"$slurm_cluster" up "$slurm_dir" "${1:-3}" 3>&- 9>&-
+}
+
+# on NODE WHO COMMAND...
+on() {
+	"$slurm_cluster" exec "$slurm_dir" "$@" 3>&- 9>&-
+}
+
+as_alice() { on ctl alice "$@"; }
+as_mallory() { on ctl mallory "$@"; }
+as_root() { on ctl root "$@"; }
+
+# Submit as alice, in her home folder: prints the job id.
+slurm_sbatch() {
+	as_alice sbatch --parsable -D "$slurm_dir/home/alice" "$@"
+}
+
+slurm_state() { # JOB
+	as_root squeue -h -t all -o %T -j "$1" 2>/dev/null
+}
+
+# Until the job is in STATE; fails at once when it has ended otherwise.
+slurm_await_state() { # JOB STATE [SECONDS]
+	local end=$((SECONDS + ${3:-60})) state
+	while state=$(slurm_state "$1") && [ "$state" != "$2" ]; do
+		case $state in
+		COMPLETED | FAILED | CANCELLED | TIMEOUT | NODE_FAIL) break ;;
+		esac
+		[ $SECONDS -lt $end ] || break
+		sleep 0.1
+	done
+	[ "$state" = "$2" ] && return
+	echo "job $1 is $state, not $2"
+	as_root scontrol show job "$1"
+	return 1
+}
+
+slurm_cancel() { # JOB...
+	as_root scancel "$@"
+}
