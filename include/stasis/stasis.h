@@ -92,6 +92,19 @@ enum stasis_external {
 	/* Unix sockets: a client connects by name again at the restart, an accepted connection finds its
 	 * client gone */
 	STASIS_EXTERNAL_UNIX = 1u << 0,
+	/* pipes that are descriptor 0, 1 or 2 of the root: at the restart the caller's descriptor of that
+	 * number takes their place */
+	STASIS_EXTERNAL_STDIO = 1u << 1,
+};
+
+/* Moments at which a dump waits for its caller, so that several trees can be saved as one. */
+enum stasis_dump_moment {
+	/* Without a signal: all is written, the tree stands still and is about to go on. What follows is
+	 * to wait for the disk, and the final names. */
+	STASIS_DUMP_WRITTEN,
+	/* With a signal: the files are on the disk under their final names, the tree stands still and is
+	 * about to get the signal. */
+	STASIS_DUMP_DURABLE,
 };
 
 /* Zero it, then set what is needed. Strings and arrays stay the caller's. */
@@ -108,6 +121,11 @@ struct stasis_dump_opts {
 	size_t nr_choices;
 	const pid_t *skip_pids; /* processes not to be checkpointed (chkpnt -i, "i") */
 	size_t nr_skip_pids;
+	/* Called at one of the moments, may take its time, and returns 0 to go on, or -1 with *err: then the
+	 * dump fails with that error, and the tree runs on without any signal. Files that have their final
+	 * names already (STASIS_DUMP_DURABLE) stay; they are the caller's to delete. May be NULL. */
+	int (*barrier)(void *arg, enum stasis_dump_moment moment, struct stasis_error *err);
+	void *barrier_arg;
 	stasis_log_fn log;
 	void *log_arg;
 	enum stasis_log_level log_level;

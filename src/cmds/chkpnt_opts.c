@@ -30,7 +30,7 @@ static const char help[] =
 	"  -i, --interactive       choose processes and file descriptors in a dialogue\n"
 	"  -L, --log=LOGFILE       interactive mode; record the choices in LOGFILE\n"
 	"  -I, --input-log=LOGFILE use the choices recorded in LOGFILE\n"
-	"      --external=LIST     what may end outside of the processes that are saved: unix\n"
+	"      --external=LIST     what may end outside of the processes that are saved: unix, stdio\n"
 	"  -P, --pidfd=FD          the process is the one of the pidfd FD, instead of PID\n"
 	"  -q, --quiet             no warnings\n"
 	"  -v, --verbose           show what is saved\n"
@@ -204,7 +204,7 @@ static int parse_external(const char *list, unsigned *ret, struct stasis_error *
 	static const struct {
 		const char *name;
 		unsigned flag;
-	} known[] = {{"unix", STASIS_EXTERNAL_UNIX}};
+	} known[] = {{"unix", STASIS_EXTERNAL_UNIX}, {"stdio", STASIS_EXTERNAL_STDIO}};
 	unsigned found = 0;
 
 	for (const char *p = list; p; p = strchr(p, ','), p = p ? p + 1 : NULL) {
@@ -214,7 +214,8 @@ static int parse_external(const char *list, unsigned *ret, struct stasis_error *
 			i++;
 		if (i == nr)
 			return stasis_fail(err, STASIS_E_USAGE,
-					   "invalid kind '%.*s' for --external: it can be unix",
+					   "invalid kind '%.*s' for --external: it can be unix "
+					   "or stdio",
 					   (int)len, p);
 		found |= known[i].flag;
 	}

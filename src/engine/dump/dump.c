@@ -330,6 +330,12 @@ static void resume(struct dump_plan *p, const struct stasis_dump_opts *opts, uin
 	*ret_stopped_ns = now_ns() - stopped_at;
 }
 
+static int barrier(const struct stasis_dump_opts *opts, enum stasis_dump_moment moment,
+		   struct stasis_error *err)
+{
+	return opts->barrier ? opts->barrier(opts->barrier_arg, moment, err) : 0;
+}
+
 /* A program that goes on need not wait for the disk. One that is to be killed must not be before its
  * image is safe. */
 static int commit_and_resume(struct dump_plan *p, const struct stasis_dump_opts *opts,
@@ -340,11 +346,16 @@ static int commit_and_resume(struct dump_plan *p, const struct stasis_dump_opts 
 
 	if (fault_point("dump.all-written", err) < 0)
 		return -1;
-	if (!is_signalled)
+	if (!is_signalled) {
+		if (barrier(opts, STASIS_DUMP_WRITTEN, err) < 0)
+			return -1;
 		resume(p, opts, &ret->stopped_ns);
+	}
 	if (fault_point("dump.before-commit", err) < 0)
 		return -1;
 	if (commit(d, opts->dirfd, err) < 0)
+		return -1;
+	if (is_signalled && barrier(opts, STASIS_DUMP_DURABLE, err) < 0)
 		return -1;
 	if (is_signalled)
 		resume(p, opts, &ret->stopped_ns);

@@ -2,15 +2,72 @@
 /*
  * Anonymous pipes. Each description is one end (or, opened again through /proc, both); the pipe with
  * its size and content is an object. An end whose other end has no holder is restored as such; one
- * whose holder is outside of the tree is an obstacle.
+ * whose holder is outside of the tree is an obstacle, unless it is the root's standard input or output and
+ * the user said that whoever restarts has another one.
  */
 #include "resource/resource_priv.h"
 
 #include <string.h>
+#include <sys/ioctl.h>
 
 static bool pipe_match(const struct fd_probe *p)
 {
 	return S_ISFIFO(p->st.st_mode) && !strncmp(p->link, "pipe:[", 6);
+}
+
+static bool is_same_end(const struct fd_entry *e, const struct fd_probe *p)
+{
+	return e && e->desc && e->desc->link && !strcmp(e->desc->link, p->link) &&
+	       (e->flags & O_ACCMODE) == (p->flags & O_ACCMODE);
+}
+
+/* A shell's redirection for one command: what was there waits at a number above 9. */
+static bool is_displaced(struct fd_save *c, int fd)
+{
+	const struct fd_entry *e = fd_save_find(c, c->tree->tasks[0], fd);
+	const struct pipe_object *o = e && e->desc ? e->desc->pipe : NULL;
+
+	return !o || (fd == 0 ? o->nr_writers : o->nr_readers) != 0;
+}
+
+/* Which of 0, 1 and 2 it is to the tree, plus 1; 0 when none. Descriptions come in the order of the
+ * root's descriptors, so that of two displaced ones the lower is 1. */
+static uint32_t stdio_number(struct fd_save *c, const struct fd_probe *p)
+{
+	bool is_write_end = (p->flags & O_ACCMODE) == O_WRONLY;
+	struct task *t;
+	size_t i;
+
+	tree_for_each(c->tree, i, t)
+		for (int fd = 0; fd <= 2 && t->state != TASK_ZOMBIE; fd++)
+			if (is_same_end(fd_save_find(c, t, fd), p))
+				return (uint32_t)fd + 1;
+	for (int fd = is_write_end; fd <= (is_write_end ? 2 : 0); fd++) {
+		if (c->stdio_displaced & 1u << fd || !is_displaced(c, fd))
+			continue;
+		c->stdio_displaced |= 1u << fd;
+		return (uint32_t)fd + 1;
+	}
+	return 0;
+}
+
+/* The standard input or output of the whole tree: whoever restarts has another one. Output that has
+ * not been read yet is still read there; input that the program has not read would be lost. */
+static int save_stdio(struct fd_save *c, const struct fd_probe *p, Stasis__Pipe *r,
+		      const struct stasis_error *outside, struct stasis_error *err)
+{
+	int unread = 0;
+
+	r->stdio = c->s->external & STASIS_EXTERNAL_STDIO ? stdio_number(c, p) : 0;
+	if (!r->stdio)
+		return stasis_fail(err, outside->cls, "%s", outside->text);
+	if ((p->flags & O_ACCMODE) != O_WRONLY && p->local_fd >= 0 &&
+	    ioctl(p->local_fd, FIONREAD, &unread) == 0 && unread)
+		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+				   "%d bytes of input from outside of selected processes are not "
+				   "read yet; checkpoint when they are, or give it a file",
+				   unread);
+	return 0;
 }
 
 static int pipe_save(struct session *s, struct fd_save *c, const struct fd_probe *p,
@@ -33,8 +90,27 @@ static int pipe_save(struct session *s, struct fd_save *c, const struct fd_probe
 	r->is_external = is_external;
 	ret->kind_case = STASIS__DESCRIPTION__KIND_PIPE;
 	ret->pipe = r;
-	if (is_external)
-		return stasis_fail(err, outside.cls, "%s", outside.text);
+	return is_external ? save_stdio(c, p, r, &outside, err) : 0;
+}
+
+static int verify_stdio(const Stasis__Description *d, struct stasis_error *err)
+{
+	int fd = (int)d->pipe->stdio - 1, flags;
+
+	if (d->pipe->stdio > 3 || !d->pipe->is_external)
+		return stasis_fail(err, STASIS_E_CORRUPT, "pipe is standard descriptor %u",
+				   d->pipe->stdio - 1);
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0)
+		return stasis_fail(err, STASIS_E_GONE,
+				   "it was descriptor %d of the program, and restart has none to put in "
+				   "its place; use -F to give it /dev/null",
+				   fd);
+	if ((flags & O_ACCMODE) != O_RDWR && ((uint32_t)flags & O_ACCMODE) != (d->flags & O_ACCMODE))
+		return stasis_fail(err, STASIS_E_GONE,
+				   "it was descriptor %d of the program, and that of restart is not open "
+				   "for %s; use -F to give it /dev/null",
+				   fd, d->pipe->is_write_end ? "writing" : "reading");
 	return 0;
 }
 
@@ -44,6 +120,8 @@ static int pipe_verify(struct session *s, struct fd_load *c, const Stasis__Descr
 	(void)s;
 	if (d->pipe->is_write_end != ((d->flags & O_ACCMODE) == O_WRONLY))
 		return stasis_fail(err, STASIS_E_CORRUPT, "end of pipe does not fit its flags");
+	if (d->pipe->stdio && verify_stdio(d, err) < 0)
+		return -1;
 	return pipe_check_object(c, d->pipe->object, d->pipe->is_external, err);
 }
 
@@ -73,6 +151,11 @@ static int pipe_load(struct session *s, struct fd_load *c, const Stasis__Descrip
 	(void)s;
 	if (!pipe)
 		return stasis_fail(err, STASIS_E_INTERNAL, "pipe was not counted");
+	if (d->pipe->stdio) {
+		fd = fcntl((int)d->pipe->stdio - 1, F_DUPFD_CLOEXEC, 3);
+		return fd >= 0 ? fd : stasis_fail_errno(err, STASIS_E_IO, "dup %u",
+							d->pipe->stdio - 1);
+	}
 	if (!pipe->is_made && make_pipe(c, pipe, err) < 0)
 		return -1;
 	pipe->nr_to_read -= mode != O_WRONLY;

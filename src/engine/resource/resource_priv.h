@@ -97,6 +97,7 @@ struct fd_save {
 	size_t nr_obstacles;
 	struct stasis_error first_obstacle;
 	struct tcp_save *tcp; /* all connections, NULL when there is none */
+	unsigned stdio_displaced; /* bits of 0, 1 and 2: see pipe.c */
 	bool is_ending;	      /* the tree is killed when all is saved */
 	struct copied_file *copies;
 	int copies_dirfd;
