@@ -19,10 +19,11 @@ engine/ns		lib image tree session.h
 engine/resource		lib image inject tree session.h
 engine/dump		lib arch image inject memory ns parasite resource tree session.h stasis
 engine/restore		lib arch image inject memory ns parasite resource restorer tree session.h stasis
-api			lib
-cmds			lib
-daemon			lib
-plugin			lib
+wire			lib
+api			lib wire
+cmds			lib wire api
+daemon			lib wire
+plugin			lib wire
 END
 
 # The module that owns a file: src/engine/image/test/x.c belongs to engine/image.

@@ -7,14 +7,16 @@ long_options() {
 	grep -oE '(^|[^A-Za-z0-9-])--[a-z][a-z0-9-]+' | grep -oE -- '--[a-z][a-z0-9-]+' | sort -u
 }
 
-for c in chkpnt restart stasis; do
+commands='chkpnt restart stasis'
+[ ! -x "$top_builddir/stasisd" ] || commands="$commands scheckpoint stasisd"
+for c in $commands; do
 	test_expect_success "$c --help is on stdout, status 0" '
 		$c --help >$c.help 2>err && [ ! -s err ] && [ -s $c.help ] && grep -q -- --version $c.help
 	'
 	test_expect_success "$c --version names the version" '$c --version >out && grep -qE "[0-9]+\.[0-9]+" out'
 	test_expect_success "$c: an unknown option is status 2" 'test_expect_status 2 $c --no-such-option 2>err && [ -s err ]'
-	page=$top_srcdir/doc/man/$c.1
-	test_expect_success "$c(1) exists and has its sections" '
+	page=$(echo "$top_srcdir/doc/man/$c".[18])
+	test_expect_success "${page##*/} exists and has its sections" '
 		for s in NAME SYNOPSIS DESCRIPTION "EXIT STATUS" "SEE ALSO"; do
 			grep -qE "^\.S[Hh] \"?$s\"?" "$page" || { echo "no $s"; missing=1; }
 		done; [ -z "$missing" ]

@@ -14,7 +14,7 @@ wrong() {
 	while read -r f; do
 		case $f in
 		*.am) want='(L?GPL-2\.[01]-or-later)' ;;
-		src/lib/* | src/engine/* | include/*) want='LGPL-2\.1-or-later' ;;
+		src/lib/* | src/engine/* | src/wire/* | src/api/* | include/*) want='LGPL-2\.1-or-later' ;;
 		*) want='GPL-2\.0-or-later' ;;
 		esac
 		line=$(head -n 1 "$top_srcdir/$f")

@@ -66,6 +66,33 @@ slurm_await_state() { # JOB STATE [SECONDS]
 	return 1
 }
 
+# A daemon on each node; WHERE... or all. They write to $slurm_dir/log/stasisd-NODE.log.
+stasisd_start() {
+	local n
+	[ $# -gt 0 ] || set -- $(seq -f n%g "$(cat "$slurm_dir/run/nodes")")
+	for n; do
+		[ -e "$slurm_dir/etc/stasis-$n.yaml" ] || cat >"$slurm_dir/etc/stasis-$n.yaml" <<-END
+			journal: $slurm_dir/log/journal
+			max-wait: 120
+		END
+		on "$n" root env ASAN_OPTIONS="$ASAN_OPTIONS" STASIS_FAULT="$STASISD_FAULT" setsid \
+			"$top_builddir/stasisd" -c "$slurm_dir/etc/stasis-$n.yaml" \
+			</dev/null >>"$slurm_dir/log/stasisd-$n.log" 2>&1 &
+	done
+	for n; do
+		wait_for "on $n root test -S /run/stasis/stasisd.socket" 20 || return
+	done
+}
+
+stasisd_pid() { # NODE: in the node's own pid namespace
+	on "$1" root pgrep -o -x stasisd
+}
+
+# As a user on the controller, as from a login node.
+scheckpoint() {
+	as_alice "$top_builddir/scheckpoint" "$@"
+}
+
 slurm_cancel() { # JOB...
 	as_root scancel "$@"
 }

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The coordinator's side of a round (node.h has the messages): every node is asked at once, then each
+ * phase begins when all nodes are through with the one before. The decision is store_commit().
+ */
+#include "daemon/coordinate.h"
+
+#include "daemon/journal.h"
+#include "daemon/node.h"
+#include "daemon/store.h"
+#include "lib/fault.h"
+#include "lib/scoped.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { CONNECT_MS = 10000, SEND_MS = 10000, DONE_MS = 30000 };
+
+struct round {
+	const struct config *c;
+	const struct checkpoint *what;
+	struct store store;
+	struct wire_conn *nodes;
+	int64_t deadline;
+	bool is_begun, is_decided;
+	struct checkpoint_result result;
+};
+
+static int tell_one(struct round *r, size_t i, const char *phase, struct stasis_error *err)
+{
+	struct wire_msg m = {.len = 0};
+
+	if (wire_put(&m, "phase", phase, err) < 0 ||
+	    wire_send(&r->nodes[i], &m, 0, SEND_MS, err) < 0)
+		return stasis_fail_prefix(err, "%s", r->what->nodes[i]);
+	return 0;
+}
+
+static int tell_all(struct round *r, const char *phase, struct stasis_error *err)
+{
+	for (size_t i = 0; i < r->what->nr_nodes; i++)
+		if (tell_one(r, i, phase, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* Give up, unless it is decided; connections that close say the same to nodes that do not hear. */
+static void round_done(struct round *r)
+{
+	bool is_lost = r->is_begun && !r->is_decided;
+
+	if (is_lost)
+		(void)store_abort(&r->store);
+	for (size_t i = 0; r->nodes && i < r->what->nr_nodes; i++) {
+		if (is_lost && r->nodes[i].fd >= 0)
+			(void)tell_one(r, i, "abort", NULL);
+		wire_close(&r->nodes[i]);
+	}
+	if (is_lost)
+		store_remove_aborted(&r->store);
+	free(r->nodes);
+}
+
+/* ---- prepare ---- */
+
+static int put_order(const struct round *r, struct wire_msg *m, struct stasis_error *err)
+{
+	const struct checkpoint *w = r->what;
+
+	if (wire_put(m, "op", "prepare", err) < 0 || wire_put_number(m, "job", w->job, err) < 0 ||
+	    wire_put_number(m, "step", w->step, err) < 0 ||
+	    wire_put_number(m, "uid", w->uid, err) < 0 ||
+	    wire_put_number(m, "gid", w->gid, err) < 0 ||
+	    wire_put_number(m, "vacate", w->is_vacate, err) < 0 ||
+	    wire_put_number(m, "max_wait", w->max_wait_s, err) < 0)
+		return -1;
+	if (wire_put(m, "folder", r->store.folder, err) < 0 ||
+	    wire_put(m, "draft", r->store.draft, err) < 0)
+		return -1;
+	return wire_put(m, "final", r->store.final, err);
+}
+
+static int connect_node(const struct round *r, const char *name, struct wire_conn *ret,
+			struct stasis_error *err)
+{
+	if (strcmp(name, r->c->node) == 0)
+		return wire_connect_unix(r->c->socket, ret, err);
+	if (!r->c->port)
+		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+				   "node %s cannot be reached: 'port' is 0 in stasis.yaml", name);
+	return wire_connect_tcp(name, r->c->port, CONNECT_MS, ret, err);
+}
+
+static int prepare_all(struct round *r, struct stasis_error *err)
+{
+	r->nodes = calloc(r->what->nr_nodes, sizeof(*r->nodes));
+	if (!r->nodes)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for %zu nodes", r->what->nr_nodes);
+	for (size_t i = 0; i < r->what->nr_nodes; i++)
+		r->nodes[i].fd = -1;
+	for (size_t i = 0; i < r->what->nr_nodes; i++) {
+		struct wire_msg m = {.len = 0};
+		const char *name = r->what->nodes[i];
+
+		/* each says which node it is for: munged refuses it a second time on the same machine
+		 * only */
+		if (wire_put(&m, "node", name, err) < 0 || put_order(r, &m, err) < 0 ||
+		    connect_node(r, name, &r->nodes[i], err) < 0 ||
+		    wire_send(&r->nodes[i], &m, 0, SEND_MS, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- phases ---- */
+
+static int take_word(struct round *r, size_t i, const struct wire_msg *m, const char *phase,
+		     struct stasis_error *err)
+{
+	const char *got = wire_get(m, "phase"), *message = wire_get(m, "message");
+	uint64_t bytes, tasks, stopped, cls;
+
+	if (r->nodes[i].peer != 0)
+		return stasis_fail(err, STASIS_E_DENIED, "answer of uid %u", r->nodes[i].peer);
+	if (wire_get_number(m, "bytes", UINT64_MAX, 0, &bytes, err) < 0 ||
+	    wire_get_number(m, "tasks", UINT32_MAX, 0, &tasks, err) < 0 ||
+	    wire_get_number(m, "stopped_us", UINT64_MAX, 0, &stopped, err) < 0 ||
+	    wire_get_number(m, "class", STASIS_E_INTERNAL, STASIS_E_INTERNAL, &cls, err) < 0)
+		return -1;
+	if (!got || strcmp(got, phase) != 0)
+		return stasis_fail(err, (enum stasis_errclass)cls, "%.200s",
+				   message ? message : "unexpected answer");
+	if (strcmp(phase, r->what->is_vacate ? "done" : "durable") != 0)
+		return 0;
+	r->result.bytes += bytes;
+	r->result.tasks += tasks;
+	if (stopped > r->result.stopped_us)
+		r->result.stopped_us = stopped;
+	return 0;
+}
+
+static int await_all(struct round *r, const char *phase, int64_t deadline, struct stasis_error *err)
+{
+	scoped_free struct wire_msg *m = malloc(sizeof(*m));
+
+	if (!m)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a message");
+	for (size_t i = 0; i < r->what->nr_nodes; i++) {
+		int64_t left = deadline - wire_now_ms();
+
+		if (wire_recv(&r->nodes[i], m, left > 0 ? (int)left : 0, err) < 0 ||
+		    take_word(r, i, m, phase, err) < 0)
+			return stasis_fail_prefix(err, "%s", r->what->nodes[i]);
+	}
+	return 0;
+}
+
+/* As the user: a job that he holds he may release. Our own rights are root's for that long. */
+static void do_then(struct round *r)
+{
+	struct stasis_error err;
+
+	if (!r->what->then)
+		return;
+	identity_root();
+	if (slurm_control(r->what->then, r->what->job, r->what->uid, r->what->gid, &err) < 0)
+		journal(r->c, "job=%u %s after the checkpoint: %s", r->what->job, r->what->then,
+			err.text);
+	(void)identity_user(r->what->uid, r->what->gid, NULL); /* what follows may as well fail */
+}
+
+static int decide(struct round *r, struct stasis_error *err)
+{
+	if (fault_point("coordinate.before-commit", err) < 0 ||
+	    store_commit(&r->store, err) < 0)
+		return -1;
+	r->is_decided = true;
+	(void)fault_point("coordinate.committed", NULL); /* to be killed here, in tests */
+	do_then(r);
+	return 0;
+}
+
+static int run(struct round *r, struct stasis_error *err)
+{
+	if (store_begin(&r->store, err) < 0)
+		return -1;
+	r->is_begun = true;
+	if (prepare_all(r, err) < 0)
+		return -1;
+	if (!r->what->is_vacate &&
+	    (await_all(r, "written", r->deadline, err) < 0 || tell_all(r, "go", err) < 0))
+		return -1;
+	if (await_all(r, "durable", r->deadline, err) < 0 || decide(r, err) < 0)
+		return -1;
+	/* it is made: who does not hear it finds it in the folder */
+	if (tell_all(r, "commit", NULL) == 0 && r->what->is_vacate)
+		(void)await_all(r, "done", wire_now_ms() + DONE_MS, NULL);
+	store_prune(&r->store, r->c->keep);
+	return 0;
+}
+
+int checkpoint_run(const struct config *c, const struct checkpoint *what,
+		   struct checkpoint_result *ret, struct stasis_error *err)
+{
+	scoped(round_done) struct round r = {.c = c, .what = what};
+	struct stasis_error why;
+	int rc;
+
+	if (!err)
+		err = &why;
+	r.deadline = wire_now_ms() + (int64_t)what->max_wait_s * 1000;
+	if (store_name(what->image_dir, what->job, what->step, &r.store, err) < 0)
+		return -1;
+	rc = identity_user(what->uid, what->gid, err) < 0 ? -1 : run(&r, err);
+	if (rc == 0) {
+		(void)snprintf(r.result.folder, sizeof(r.result.folder), "%.*s/%s",
+			       (int)(sizeof(r.result.folder) - sizeof(r.store.final) - 2),
+			       r.store.folder, r.store.final);
+		*ret = r.result;
+	}
+	round_done(&r); /* with the user's rights still */
+	r = (struct round){.c = c, .what = what};
+	identity_root();
+	return rc;
+}

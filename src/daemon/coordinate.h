@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DAEMON_COORDINATE_H
+#define DAEMON_COORDINATE_H
+
+#include "daemon/config.h"
+#include "daemon/slurm_query.h"
+
+#include <limits.h>
+
+/* A checkpoint of one step, or of a batch script, on all its nodes. */
+struct checkpoint {
+	uint32_t job, step;
+	uid_t uid;
+	gid_t gid;
+	const char *image_dir;
+	const char (*nodes)[SLURM_NAME_LEN];
+	size_t nr_nodes;
+	bool is_vacate;
+	const char *then; /* scontrol command once it is decided, before the kill: "requeue", "requeuehold"; or NULL */
+	unsigned max_wait_s;
+};
+
+struct checkpoint_result {
+	char folder[PATH_MAX]; /* of the images */
+	uint64_t bytes, tasks, stopped_us;
+};
+
+/*
+ * All nodes or none: on failure every task runs on and no image is left. Returns 0, or -1 with *err.
+ * `then` failing is a warning in the journal: the images are there.
+ */
+int checkpoint_run(const struct config *c, const struct checkpoint *what,
+		   struct checkpoint_result *ret, struct stasis_error *err);
+
+#endif

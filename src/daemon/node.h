@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The part of one node in a checkpoint: stop its tasks, save them into the common draft, and do as the
+ * coordinator says. The messages of a round, N for the node and C for the coordinator:
+ *
+ *	C prepare    job, step, uid, gid, folder, draft, final, vacate, max_wait
+ *	N written    (only without vacate) all tasks stand still and are saved, not yet on the disk
+ *	C go         (only without vacate) every node has said so: let them run on
+ *	N durable    the files are on the disk; with vacate the tasks still stand still
+ *	C commit     it is decided: with vacate, kill them
+ *	N done
+ *
+ * or, from N, failed with code and message; from C, abort. An end of file is as good, from either side.
+ */
+#ifndef DAEMON_NODE_H
+#define DAEMON_NODE_H
+
+#include "daemon/config.h"
+#include "wire/wire.h"
+
+/* Serve a "prepare" that came from another daemon (already known to be root's). */
+void node_serve(const struct config *c, struct wire_conn *conn, const struct wire_msg *prepare);
+
+#endif

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * create, vacate and requeue: which steps, on which nodes, into which folder; one operation at a time for
+ * each. The asker has the answer when the operation begins, as he always had, unless he wants to wait.
+ */
+#include "daemon/coordinate.h"
+#include "daemon/journal.h"
+#include "daemon/request.h"
+#include "daemon/request_priv.h"
+#include "daemon/state.h"
+#include "daemon/tasks.h"
+#include "lib/proc.h"
+#include "lib/scoped.h"
+
+#include <string.h>
+#include <time.h>
+
+struct target {
+	uint32_t step;
+	const char *nodes;
+	int lock;
+};
+
+struct operation {
+	struct request *r;
+	bool is_vacate, is_waiting, is_automatic;
+	const char *then;
+	uint64_t max_wait_s;
+	char image_dir[PATH_MAX];
+	size_t nr;
+	struct target *targets;
+	int slot;
+	int worst; /* code of all targets */
+	char message[512];
+};
+
+static void operation_done(struct operation *o)
+{
+	for (size_t i = 0; i < o->nr; i++)
+		scoped_close_fd(&o->targets[i].lock);
+	scoped_close_fd(&o->slot);
+	free(o->targets);
+}
+
+/* ---- what is to be saved ---- */
+
+static int add_target(struct operation *o, uint32_t step, const char *nodes)
+{
+	struct state s;
+	struct target *t = &o->targets[o->nr];
+
+	if (state_read(o->r->c, (uint32_t)o->r->job, step, &s, &o->r->err) < 0)
+		return -1;
+	if (s.disabled)
+		return CODE_DISABLED;
+	t->step = step;
+	t->nodes = nodes;
+	t->lock = state_lock_operation(o->r->c, (uint32_t)o->r->job, step);
+	if (t->lock < 0)
+		return EALREADY;
+	o->nr++;
+	return 0;
+}
+
+static int find_targets(struct operation *o, const char *op)
+{
+	struct slurm_job *j = &o->r->info;
+	ssize_t at = slurm_find_step(j, (uint32_t)o->r->step);
+	int code = 0;
+
+	o->targets = calloc(j->nr_steps + 1, sizeof(*o->targets));
+	if (!o->targets)
+		return ENOMEM;
+	if (!step_is_job((uint32_t)o->r->step))
+		return add_target(o, (uint32_t)o->r->step, j->step_nodes[at]);
+	if (j->has_script)
+		return add_target(o, STEP_BATCH_SCRIPT, j->nodes);
+	if (strcmp(op, "requeue") == 0)
+		return CODE_NOT_SUPPORTED; /* there is nothing to run again */
+	for (size_t i = 0; i < j->nr_steps && !code; i++)
+		code = add_target(o, j->steps[i], j->step_nodes[i]);
+	return code;
+}
+
+/* ---- where to ---- */
+
+/* What --checkpoint-dir said, as the task has it in its environment; relative to its working directory. */
+static void dir_of_task(struct operation *o, char *ret, size_t size)
+{
+	scoped(tasks_done) struct task_list l = {.nr = 0};
+
+	if (!o->nr || tasks_find((uint32_t)o->r->job, o->targets[0].step, o->r->info.uid, &l, NULL) < 0)
+		return;
+	if (l.nr && l.tasks[0].image_dir && strlen(l.tasks[0].image_dir) < size)
+		(void)strcpy(ret, l.tasks[0].image_dir); /* fits, see above */
+}
+
+static int choose_dir(struct operation *o)
+{
+	const char *given = o->r->m ? wire_get(o->r->m, "image_dir") : NULL;
+	char dir[PATH_MAX] = "";
+	int n;
+
+	if (given && strlen(given) < sizeof(dir))
+		(void)strcpy(dir, given); /* fits, see above */
+	else if (given)
+		return ENAMETOOLONG;
+	else
+		dir_of_task(o, dir, sizeof(dir));
+	if (!*dir)
+		(void)strcpy(dir, o->r->c->directory); /* shorter */
+	if (*dir == '/')
+		n = snprintf(o->image_dir, sizeof(o->image_dir), "%s", dir);
+	else
+		n = snprintf(o->image_dir, sizeof(o->image_dir), "%s%s%s", o->r->info.work_dir,
+			     *dir ? "/" : "", dir);
+	if (*o->image_dir != '/')
+		return CODE_DISABLED;
+	return n < 0 || (size_t)n >= sizeof(o->image_dir) ? ENAMETOOLONG : 0;
+}
+
+/* ---- doing it ---- */
+
+static int begin_state(struct state *s, void *arg)
+{
+	const struct operation *o = arg;
+
+	s->begin = (uint64_t)time(NULL);
+	s->code = 0;
+	s->message[0] = '\0';
+	if (o->is_automatic)
+		s->automatic = s->begin;
+	return 0;
+}
+
+static int save_target(struct operation *o, const struct target *t, struct checkpoint_result *ret,
+		       struct stasis_error *err)
+{
+	scoped_free char(*nodes)[SLURM_NAME_LEN] = NULL;
+	struct checkpoint what = {
+		.job = (uint32_t)o->r->job,
+		.step = t->step,
+		.uid = o->r->info.uid,
+		.gid = o->r->info.gid,
+		.image_dir = o->image_dir,
+		.is_vacate = o->is_vacate,
+		.then = o->then,
+		.max_wait_s = (unsigned)o->max_wait_s,
+	};
+	size_t nr;
+
+	if (slurm_expand(t->nodes, &nodes, &nr, err) < 0)
+		return -1;
+	if (!nr)
+		return stasis_fail(err, STASIS_E_GONE, "the step is on no node");
+	what.nodes = (const char(*)[SLURM_NAME_LEN])nodes;
+	what.nr_nodes = step_is_job(t->step) ? 1 : nr; /* a script runs on the first */
+	return checkpoint_run(o->r->c, &what, ret, err);
+}
+
+static void take_outcome(struct operation *o, const struct target *t, int code, const char *message)
+{
+	(void)request_note(o->r, (uint32_t)o->r->job, t->step, (uint32_t)code, message);
+	if (code > o->worst) {
+		o->worst = code;
+		(void)snprintf(o->message, sizeof(o->message), "%s", message);
+	}
+}
+
+static void save_all(struct operation *o, const char *op)
+{
+	for (size_t i = 0; i < o->nr; i++) {
+		const struct target *t = &o->targets[i];
+		struct checkpoint_result result;
+		struct stasis_error err = {.cls = STASIS_E_OK};
+		int code = 0;
+
+		if (save_target(o, t, &result, &err) < 0)
+			code = request_code_of(&err);
+		take_outcome(o, t, code, err.text);
+		if (code)
+			journal(o->r->c, "%s job=%u step=%d failed: %d %s", op, (uint32_t)o->r->job,
+				step_is_job(t->step) ? -1 : (int)t->step, code, err.text);
+		else
+			journal(o->r->c, "%s job=%u step=%d done: %s, %llu bytes, %llu tasks, stopped %llu us",
+				op, (uint32_t)o->r->job, step_is_job(t->step) ? -1 : (int)t->step,
+				result.folder, (unsigned long long)result.bytes,
+				(unsigned long long)result.tasks,
+				(unsigned long long)result.stopped_us);
+	}
+}
+
+static int prepare(struct operation *o, const char *op)
+{
+	struct request *r = o->r;
+	uint64_t wait = 0;
+	int code;
+
+	o->max_wait_s = 0;
+	if (r->m && (wire_get_number(r->m, "max_wait", UINT16_MAX, 0, &o->max_wait_s, &r->err) < 0 ||
+		     wire_get_number(r->m, "wait", 1, 0, &wait, &r->err) < 0))
+		return -1;
+	o->is_waiting = wait;
+	if (!o->max_wait_s)
+		o->max_wait_s = r->c->max_wait_s;
+	o->is_vacate = strcmp(op, "vacate") == 0 || strcmp(op, "requeue") == 0;
+	code = find_targets(o, op);
+	if (code)
+		return code;
+	if (o->nr && o->is_vacate && step_is_job(o->targets[0].step))
+		o->then = strcmp(op, "requeue") == 0 ? "requeue" : "requeuehold";
+	code = choose_dir(o);
+	if (code)
+		return code;
+	o->slot = state_take_slot(r->c);
+	if (o->slot < 0)
+		return EAGAIN;
+	for (size_t i = 0; i < o->nr; i++)
+		if (state_change(r->c, (uint32_t)r->job, o->targets[i].step, begin_state, o, &r->err) < 0)
+			return -1;
+	return 0;
+}
+
+int request_checkpoint(struct request *r, const char *op)
+{
+	scoped(operation_done) struct operation o = {.r = r, .slot = -1};
+	int code = prepare(&o, op);
+
+	if (code)
+		return code;
+	if (!o.is_waiting)
+		(void)request_answer(r, 0, NULL, 0, NULL);
+	save_all(&o, op);
+	if (o.is_waiting)
+		(void)request_answer(r, o.worst, NULL, 0, *o.message ? o.message : NULL);
+	return o.worst;
+}
+
+/* ---- by itself ---- */
+
+/* Not again until the next interval has passed, whatever comes of it. */
+static int mark_automatic(struct state *s, void *arg)
+{
+	const uint64_t *due_s = arg;
+	uint64_t now = (uint64_t)time(NULL);
+
+	if (s->disabled || now < s->automatic + *due_s)
+		return EAGAIN;
+	s->automatic = now;
+	return 0;
+}
+
+/* "30", "1:30", "2-12": minutes; 0 when there is no interval in it. The plugin refuses other spellings. */
+static uint64_t interval_of(const char *text)
+{
+	unsigned d = 0, h = 0, m = 0, s = 0;
+	const char *dash = strchr(text, '-');
+	int n;
+
+	if (dash) {
+		n = sscanf(dash + 1, "%5u:%5u:%5u", &h, &m, &s);
+		return sscanf(text, "%5u-", &d) == 1 && n > 0 ? d * 86400ull + h * 3600ull + m * 60ull + s : 0;
+	}
+	n = sscanf(text, "%5u:%5u:%5u", &d, &h, &m); /* by position */
+	if (n == 3)
+		return d * 3600ull + h * 60ull + m;
+	return n == 2 ? d * 60ull + h : n == 1 ? d * 60ull : 0;
+}
+
+static uint64_t age_of(pid_t pid)
+{
+	scoped_fd int procfd = proc_open(pid, NULL);
+	struct timespec now;
+	struct proc_stat st;
+
+	if (procfd < 0 || proc_read_stat(procfd, "stat", &st, NULL) < 0)
+		return 0;
+	(void)clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec - st.starttime_ticks / (uint64_t)sysconf(_SC_CLK_TCK);
+}
+
+static bool find_owner(uint32_t job, struct slurm_job *info, struct stasis_error *err)
+{
+	bool is_known = false;
+
+	return slurm_job_load(job, info, &is_known, err) == 0 && is_known &&
+	       strcmp(info->state, "RUNNING") == 0;
+}
+
+static bool is_first_node(const struct config *c, const char *nodes)
+{
+	scoped_free char(*names)[SLURM_NAME_LEN] = NULL;
+	size_t nr = 0;
+
+	return slurm_expand(nodes, &names, &nr, NULL) == 0 && nr && strcmp(names[0], c->node) == 0;
+}
+
+void request_automatic(const struct config *c, uint32_t job, uint32_t step)
+{
+	scoped(tasks_done) struct task_list l = {.nr = 0};
+	scoped(slurm_job_done) struct slurm_job job_info = {.nr_steps = 0};
+	struct request r = {.c = c, .job = job, .step = step};
+	uint64_t interval = 0;
+	ssize_t at;
+	int code;
+
+	if (tasks_find_any(job, step, &l, NULL) < 0 || !l.nr || !l.tasks[0].interval)
+		return;
+	interval = interval_of(l.tasks[0].interval);
+	if (interval && interval < c->min_interval_s)
+		interval = c->min_interval_s;
+	if (!interval || age_of(l.tasks[0].pid) < interval ||
+	    state_change(c, job, step, mark_automatic, &interval, &r.err) != 0 ||
+	    !find_owner(job, &job_info, &r.err))
+		return;
+	at = slurm_find_step(&job_info, step);
+	if (!is_first_node(c, step_is_job(step) ? job_info.nodes : at >= 0 ? job_info.step_nodes[at] : ""))
+		return;
+	r.info = job_info;
+	code = request_checkpoint(&r, "create");
+	journal(c, "automatic job=%u step=%d: %d", job, step_is_job(step) ? -1 : (int)step, code);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DAEMON_REQUEST_PRIV_H
+#define DAEMON_REQUEST_PRIV_H
+
+#include "daemon/config.h"
+#include "daemon/slurm_query.h"
+#include "wire/wire.h"
+
+/* One request about a job or step. Functions return 0, an error code of wire/codes.h, or -1 with err. */
+struct request {
+	const struct config *c;
+	struct wire_conn *conn; /* NULL: nobody waits for an answer */
+	const struct wire_msg *m;
+	uid_t uid; /* who asks */
+	uint64_t job, step;
+	struct slurm_job info;
+	struct stasis_error err;
+	bool is_answered;
+};
+
+/* request_checkpoint.c: create, vacate, requeue; answers by itself once it has begun. */
+int request_checkpoint(struct request *r, const char *op);
+
+/* request_state.c: able, disable, enable, complete, task_complete, error, tasks, restart. */
+int request_able(struct request *r);
+int request_disable(struct request *r);
+int request_enable(struct request *r);
+int request_complete(struct request *r);
+int request_error(struct request *r);
+int request_restart(struct request *r);
+
+/* request.c: send rc and, with NULL for none, one more field of text and of number. */
+int request_answer(struct request *r, int code, const char *number_key, uint64_t number,
+		   const char *text);
+
+/* Keep the outcome of an operation: its code and message, when the code is higher than what there is. */
+int request_note(struct request *r, uint32_t job, uint32_t step, uint32_t code, const char *message);
+
+/* The code that stands for an error of the engine. */
+int request_code_of(const struct stasis_error *err);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What Slurm knows, asked through its own commands: their output formats outlive the library's ABI. */
+#ifndef DAEMON_SLURM_QUERY_H
+#define DAEMON_SLURM_QUERY_H
+
+#include "lib/error.h"
+#include "wire/codes.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum { SLURM_MAX_NODES = 4096, SLURM_MAX_STEPS = 1024, SLURM_NAME_LEN = 64 };
+
+struct slurm_job {
+	uid_t uid;
+	gid_t gid;
+	char state[24];	   /* RUNNING, PENDING, ... */
+	bool has_script;   /* a batch job, and its script runs */
+	char *nodes;	   /* list as Slurm writes it, "" for none */
+	char *work_dir;
+	size_t nr_steps;   /* running ones, the batch script not among them */
+	uint32_t *steps;
+	char **step_nodes;
+};
+
+/* ret_is_known false: there is no such job. */
+int slurm_job_load(uint32_t job, struct slurm_job *ret, bool *ret_is_known,
+		   struct stasis_error *err);
+void slurm_job_done(struct slurm_job *j); /* for scoped() */
+
+/* Index of the step in j->steps, or -1. */
+ssize_t slurm_find_step(const struct slurm_job *j, uint32_t step);
+
+/* The names in a node list; *ret is malloc()ed. */
+int slurm_expand(const char *list, char (**ret)[SLURM_NAME_LEN], size_t *ret_nr,
+		 struct stasis_error *err);
+
+/* SlurmUser= of the cluster. */
+int slurm_user(uid_t *ret, struct stasis_error *err);
+
+/* scontrol WHAT JOB, as that user; its message is the error's text. */
+int slurm_control(const char *what, uint32_t job, uid_t uid, gid_t gid, struct stasis_error *err);
+
+/* Run a program to its end, 20 seconds at most, as that user; what it wrote, up to 1 MiB. */
+int slurm_run(const char *const argv[], uid_t uid, gid_t gid, char **ret_out, int *ret_status,
+	      struct stasis_error *err);
+
+#endif

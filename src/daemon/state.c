@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Files of a few fields, replaced as a whole under a lock. */
+#include "daemon/state.h"
+
+#include "lib/io.h"
+#include "lib/scoped.h"
+#include "wire/codes.h"
+#include "wire/wire.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+enum { EXPIRE_S = 7 * 86400, MAX_STATE = 4096 };
+
+static int open_folder(const struct config *c)
+{
+	char path[CONFIG_MAX_PATH + 8];
+
+	(void)snprintf(path, sizeof(path), "%s/state", c->run);
+	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+int state_prepare(const struct config *c, struct stasis_error *err)
+{
+	char path[CONFIG_MAX_PATH + 8];
+
+	(void)snprintf(path, sizeof(path), "%s/state", c->run);
+	if (mkdir(c->run, 0755) < 0 && errno != EEXIST)
+		return stasis_fail_errno(err, STASIS_E_IO, "make '%.200s'", c->run);
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return stasis_fail_errno(err, STASIS_E_IO, "make '%.200s'", path);
+	return 0;
+}
+
+/* The batch script and the whole job are one. */
+static void name_of(uint32_t job, uint32_t step, const char *what, char *ret, size_t size)
+{
+	if (step_is_job(step))
+		(void)snprintf(ret, size, "%u%s", job, what);
+	else
+		(void)snprintf(ret, size, "%u.%u%s", job, step, what);
+}
+
+static int parse(struct wire_msg *m, struct state *ret, struct stasis_error *err)
+{
+	const char *message;
+
+	if (wire_parse(m, err) < 0 ||
+	    wire_get_number(m, "disabled", UINT16_MAX, 0, &ret->disabled, err) < 0 ||
+	    wire_get_number(m, "begin", UINT64_MAX, 0, &ret->begin, err) < 0 ||
+	    wire_get_number(m, "code", UINT32_MAX, 0, &ret->code, err) < 0 ||
+	    wire_get_number(m, "automatic", UINT64_MAX, 0, &ret->automatic, err) < 0)
+		return -1;
+	message = wire_get(m, "message");
+	(void)snprintf(ret->message, sizeof(ret->message), "%s", message ? message : "");
+	return 0;
+}
+
+static int read_at(int folder, const char *name, struct state *ret, struct stasis_error *err)
+{
+	scoped_free char *text = NULL;
+	struct stasis_error why;
+	struct wire_msg m = {.len = 0};
+
+	memset(ret, 0, sizeof(*ret));
+	if (io_read_file_at(folder, name, MAX_STATE, &text, &m.len, &why) < 0) {
+		if (why.cls == STASIS_E_GONE)
+			return 0;
+		return stasis_fail(err, why.cls, "state of '%s': %.150s", name, why.text);
+	}
+	memcpy(m.text, text, m.len);
+	return parse(&m, ret, err);
+}
+
+int state_read(const struct config *c, uint32_t job, uint32_t step, struct state *ret,
+	       struct stasis_error *err)
+{
+	scoped_fd int folder = open_folder(c);
+	char name[48];
+
+	if (folder < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "'%.200s/state'", c->run);
+	name_of(job, step, "", name, sizeof(name));
+	return read_at(folder, name, ret, err);
+}
+
+static int write_at(int folder, const char *name, const struct state *s, struct stasis_error *err)
+{
+	struct wire_msg m = {.len = 0};
+	scoped_fd int fd = -1;
+	char draft[56];
+
+	if (wire_put_number(&m, "disabled", s->disabled, err) < 0 ||
+	    wire_put_number(&m, "begin", s->begin, err) < 0 ||
+	    wire_put_number(&m, "code", s->code, err) < 0 ||
+	    wire_put_number(&m, "automatic", s->automatic, err) < 0 ||
+	    wire_put(&m, "message", s->message, err) < 0)
+		return -1;
+	(void)snprintf(draft, sizeof(draft), "%s.new", name);
+	fd = openat(folder, draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "state of '%s'", name);
+	if (io_write_full(fd, m.text, m.len, err) < 0)
+		return -1;
+	if (renameat(folder, draft, folder, name) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "state of '%s'", name);
+	return 0;
+}
+
+static int open_lock(int folder, uint32_t job, uint32_t step, const char *what)
+{
+	char name[48];
+
+	name_of(job, step, what, name, sizeof(name));
+	return openat(folder, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+}
+
+int state_change(const struct config *c, uint32_t job, uint32_t step,
+		 int (*change)(struct state *s, void *arg), void *arg, struct stasis_error *err)
+{
+	scoped_fd int folder = open_folder(c);
+	scoped_fd int lock = folder >= 0 ? open_lock(folder, job, step, ".lock") : -1;
+	struct state s;
+	char name[48];
+	int rc;
+
+	if (lock < 0 || flock(lock, LOCK_EX) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "'%.200s/state'", c->run);
+	name_of(job, step, "", name, sizeof(name));
+	if (read_at(folder, name, &s, err) < 0)
+		return -1;
+	rc = change(&s, arg);
+	if (rc == 0 && write_at(folder, name, &s, err) < 0)
+		return -1;
+	return rc;
+}
+
+int state_lock_operation(const struct config *c, uint32_t job, uint32_t step)
+{
+	scoped_fd int folder = open_folder(c);
+	scoped_fd int fd = folder >= 0 ? open_lock(folder, job, step, ".op") : -1;
+
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return -1;
+	return fd_take(&fd);
+}
+
+int state_take_slot(const struct config *c)
+{
+	for (unsigned i = 0; i < c->operations; i++) {
+		scoped_fd int folder = open_folder(c);
+		scoped_fd int fd = -1;
+		char name[24];
+
+		(void)snprintf(name, sizeof(name), ".slot.%u", i);
+		fd = folder >= 0 ? openat(folder, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return fd_take(&fd);
+	}
+	return -1;
+}
+
+bool state_is_busy(const struct config *c, uint32_t job, uint32_t step)
+{
+	scoped_fd int folder = open_folder(c);
+	scoped_fd int fd = folder >= 0 ? open_lock(folder, job, step, ".op") : -1;
+
+	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0;
+}
+
+void state_expire(const struct config *c)
+{
+	int fd = open_folder(c);
+	scoped_dir DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *e;
+	struct stat st;
+
+	while (dir && (e = readdir(dir)))
+		if (e->d_name[0] != '.' && fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    st.st_mtime + EXPIRE_S < time(NULL))
+			(void)unlinkat(fd, e->d_name, 0); /* the next look finds it again */
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is remembered of a job or step between requests, in RUN/state, so that a daemon that was killed
+ * has lost nothing. That an operation is in progress is a file lock of the process that does it: it
+ * cannot outlive it.
+ */
+#ifndef DAEMON_STATE_H
+#define DAEMON_STATE_H
+
+#include "daemon/config.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+struct state {
+	uint64_t disabled;   /* requests to disable that were not taken back */
+	uint64_t begin;	     /* time the last operation began; 0: none yet */
+	uint64_t code;	     /* its highest error code */
+	char message[512];   /* and the message with that */
+	uint64_t automatic;  /* time of the last automatic checkpoint */
+};
+
+/* All of them are for root's file rights. */
+int state_prepare(const struct config *c, struct stasis_error *err);
+int state_read(const struct config *c, uint32_t job, uint32_t step, struct state *ret,
+	       struct stasis_error *err);
+
+/* Read, change, write, as one step for everybody. change() returns 0, or a code that is passed on and leaves
+ * everything as it was. */
+int state_change(const struct config *c, uint32_t job, uint32_t step,
+		 int (*change)(struct state *s, void *arg), void *arg, struct stasis_error *err);
+
+/* The lock of an operation: a descriptor to keep, or -1 when another one is in progress. */
+int state_lock_operation(const struct config *c, uint32_t job, uint32_t step);
+bool state_is_busy(const struct config *c, uint32_t job, uint32_t step);
+
+/* One of the places for operations of this node; as above. */
+int state_take_slot(const struct config *c);
+
+/* Forget what has not changed for a week. */
+void state_expire(const struct config *c);
+
+#endif

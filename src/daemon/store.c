@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Folders and names of images, and the one rename() that makes a checkpoint of many nodes be or not be. */
+#include "daemon/store.h"
+
+#include "lib/scoped.h"
+#include "wire/codes.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+
+enum { DRAFT_MAX_AGE_S = 86400 };
+
+int store_name(const char *image_dir, uint32_t job, uint32_t step, struct store *ret,
+	       struct stasis_error *err)
+{
+	int n;
+
+	if (*image_dir != '/')
+		return stasis_fail(err, STASIS_E_USAGE, "image directory '%.100s' is not an absolute path",
+				   image_dir);
+	if (step_is_job(step))
+		n = snprintf(ret->folder, sizeof(ret->folder), "%s/%u", image_dir, job);
+	else
+		n = snprintf(ret->folder, sizeof(ret->folder), "%s/%u.%u", image_dir, job, step);
+	if (n < 0 || (size_t)n >= sizeof(ret->folder))
+		return stasis_fail(err, STASIS_E_USAGE, "image directory is too long a path");
+	return 0;
+}
+
+/* mkdir -p; what is there may be anything that leads to a folder. */
+static int make_path(const char *path, struct stasis_error *err)
+{
+	scoped_free char *copy = strdup(path);
+
+	if (!copy)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a path");
+	for (char *p = copy + 1;; p++) {
+		char c = *p;
+
+		if (c != '/' && c != '\0')
+			continue;
+		*p = '\0';
+		if (mkdir(copy, 0700) < 0 && errno != EEXIST)
+			return stasis_fail_errno(err, STASIS_E_IO, "make '%.150s'", copy);
+		*p = c;
+		if (c == '\0')
+			return 0;
+	}
+}
+
+static int open_folder(const struct store *s, struct stasis_error *err)
+{
+	int fd = open(s->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "open '%.150s'", s->folder);
+	return fd;
+}
+
+/* "gen.N": N, else 0. */
+static unsigned generation(const char *name)
+{
+	unsigned n;
+	int end = 0;
+
+	return sscanf(name, "gen.%9u%n", &n, &end) == 1 && !name[end] ? n : 0;
+}
+
+unsigned store_newest(int folder_fd)
+{
+	scoped_dir DIR *dir = NULL;
+	const struct dirent *e;
+	unsigned newest = 0;
+	int fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	dir = fd >= 0 ? fdopendir(fd) : NULL;
+	while (dir && (e = readdir(dir)))
+		if (generation(e->d_name) > newest)
+			newest = generation(e->d_name);
+	return newest;
+}
+
+int store_begin(struct store *s, struct stasis_error *err)
+{
+	scoped_fd int fd = -1;
+	uint64_t id;
+
+	if (make_path(s->folder, err) < 0)
+		return -1;
+	fd = open_folder(s, err);
+	if (fd < 0)
+		return -1;
+	if (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id))
+		return stasis_fail_errno(err, STASIS_E_IO, "random bytes");
+	(void)snprintf(s->draft, sizeof(s->draft), ".draft-%016llx", (unsigned long long)id);
+	(void)snprintf(s->aborted, sizeof(s->aborted), ".aborted-%016llx", (unsigned long long)id);
+	(void)snprintf(s->final, sizeof(s->final), "gen.%u", store_newest(fd) + 1);
+	if (mkdirat(fd, s->draft, 0700) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "make a folder in '%.150s'", s->folder);
+	return 0;
+}
+
+int store_join(const char *folder, const char *draft, const char *final, struct store *ret,
+	       struct stasis_error *err)
+{
+	unsigned long long id;
+	int end = 0;
+
+	if (*folder != '/' || strlen(folder) >= sizeof(ret->folder) || !generation(final) ||
+	    strlen(final) >= sizeof(ret->final) ||
+	    sscanf(draft, ".draft-%16llx%n", &id, &end) != 1 || draft[end])
+		return stasis_fail(err, STASIS_E_USAGE, "'%.60s' is no draft of a checkpoint", draft);
+	(void)strcpy(ret->folder, folder); /* all of them fit, see above */
+	(void)strcpy(ret->final, final);
+	(void)snprintf(ret->draft, sizeof(ret->draft), ".draft-%016llx", id);
+	(void)snprintf(ret->aborted, sizeof(ret->aborted), ".aborted-%016llx", id);
+	return 0;
+}
+
+int store_open_draft(const struct store *s, struct stasis_error *err)
+{
+	scoped_fd int folder = open_folder(s, err);
+	int fd;
+
+	if (folder < 0)
+		return -1;
+	fd = openat(folder, s->draft, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return stasis_fail(err, STASIS_E_GONE,
+				   "'%.150s' is not the same folder on all nodes, or the checkpoint was "
+				   "given up", s->folder);
+	if (fd < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "open the draft in '%.150s'", s->folder);
+	return fd;
+}
+
+int store_commit(const struct store *s, struct stasis_error *err)
+{
+	scoped_fd int fd = open_folder(s, err);
+
+	if (fd < 0)
+		return -1;
+	if (renameat2(fd, s->draft, fd, s->final, RENAME_NOREPLACE) < 0 &&
+	    (errno != EINVAL || renameat(fd, s->draft, fd, s->final) < 0))
+		return stasis_fail_errno(err, STASIS_E_IO, "'%.150s': commit", s->folder);
+	(void)fsync(fd); /* the rename is the decision; the disk learns of it soon in any case */
+	return 0;
+}
+
+enum store_outcome store_abort(const struct store *s)
+{
+	scoped_fd int fd = open_folder(s, NULL);
+	struct stat st;
+
+	if (fd < 0 || renameat(fd, s->draft, fd, s->aborted) == 0)
+		return STORE_ABORTED;
+	if (fstatat(fd, s->aborted, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return STORE_ABORTED;
+	return fstatat(fd, s->final, &st, AT_SYMLINK_NOFOLLOW) == 0 ? STORE_COMMITTED : STORE_ABORTED;
+}
+
+/* A folder of plain files. */
+static void remove_flat(int folder, const char *name)
+{
+	int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	scoped_dir DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *e;
+
+	while (dir && (e = readdir(dir)))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			(void)unlinkat(fd, e->d_name, 0); /* what stays keeps the folder */
+	(void)unlinkat(folder, name, AT_REMOVEDIR);
+}
+
+void store_remove_aborted(const struct store *s)
+{
+	scoped_fd int fd = open_folder(s, NULL);
+
+	if (fd >= 0)
+		remove_flat(fd, s->aborted);
+}
+
+static bool is_stale(int folder, const char *name)
+{
+	struct stat st;
+
+	if (strncmp(name, ".draft-", 7) != 0 && strncmp(name, ".aborted-", 9) != 0)
+		return false;
+	return fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       st.st_mtime + DRAFT_MAX_AGE_S < time(NULL);
+}
+
+void store_prune(const struct store *s, unsigned keep)
+{
+	scoped_fd int fd = open_folder(s, NULL);
+	int again = fd >= 0 ? openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	scoped_dir DIR *dir = again >= 0 ? fdopendir(again) : NULL;
+	unsigned newest = fd >= 0 ? store_newest(fd) : 0;
+	const struct dirent *e;
+
+	while (dir && (e = readdir(dir))) {
+		unsigned n = generation(e->d_name);
+
+		if ((n && n + keep <= newest) || is_stale(fd, e->d_name))
+			remove_flat(fd, e->d_name);
+	}
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where images lie: IMAGE_DIR/JOB.STEP/gen.N/task.M.ckpt, IMAGE_DIR/JOB/gen.N/script.ckpt. All nodes write
+ * into one draft folder there; one rename() of it decides for all: to gen.N, the checkpoint is made; to
+ * .aborted-ID, it is not. Who is in doubt tries the second, so that never both happen.
+ *
+ * Everything here runs with the file rights of the job's user: identity_user() first.
+ */
+#ifndef DAEMON_STORE_H
+#define DAEMON_STORE_H
+
+#include "lib/error.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct store {
+	char folder[PATH_MAX]; /* IMAGE_DIR/JOB.STEP */
+	char draft[64];	       /* names in it */
+	char final[32];
+	char aborted[64];
+};
+
+enum store_outcome { STORE_COMMITTED, STORE_ABORTED };
+
+/* File access as that user, with groups as in /etc/group; signals and ptrace stay root's. For worker
+ * processes. identity_root() goes back. */
+int identity_user(uid_t uid, gid_t gid, struct stasis_error *err);
+void identity_root(void);
+
+int store_name(const char *image_dir, uint32_t job, uint32_t step, struct store *ret,
+	       struct stasis_error *err);
+
+/* Make the folders and an empty draft; fills the names. */
+int store_begin(struct store *s, struct stasis_error *err);
+
+/* What another node began: folder and names as they came over the wire. USAGE when they are none of ours. */
+int store_join(const char *folder, const char *draft, const char *final, struct store *ret,
+	       struct stasis_error *err);
+
+/* Descriptor of the draft folder. */
+int store_open_draft(const struct store *s, struct stasis_error *err);
+
+/* The decision; fails when it was made the other way. */
+int store_commit(const struct store *s, struct stasis_error *err);
+enum store_outcome store_abort(const struct store *s);
+void store_remove_aborted(const struct store *s);
+
+/* Delete all but the newest `keep` checkpoints, and drafts of checkpoints that never came about. */
+void store_prune(const struct store *s, unsigned keep);
+
+/* The newest checkpoint's number, 0 when there is none. */
+unsigned store_newest(int folder_fd);
+
+#endif
