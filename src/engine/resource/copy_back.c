@@ -166,6 +166,8 @@ static int put_back_all(struct fd_load *c, struct stasis_error *err)
 
 /* ---- rollback ---- */
 
+enum { MAX_ASIDE = 10000 };
+
 /* A file opened for writing that is longer now. */
 static bool has_grown(const struct load_desc *l, uint64_t *ret_size)
 {
@@ -182,20 +184,36 @@ static bool has_grown(const struct load_desc *l, uint64_t *ret_size)
 	return (uint64_t)st.st_size > f->size;
 }
 
+/* NAME.after-checkpoint; when that is left from an earlier restart, NAME.after-checkpoint.2 and so on. */
+static int make_aside(const Stasis__FileId *f, char *aside, size_t len)
+{
+	int fd = -1;
+
+	for (int i = 1; i <= MAX_ASIDE && fd < 0; i++) {
+		int n = snprintf(aside, len, "%s.after-checkpoint", f->path);
+
+		if (i > 1)
+			(void)snprintf(aside + n, len - (size_t)n, ".%d", i);
+		fd = open(aside, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, f->mode & 0777);
+		if (fd < 0 && errno != EEXIST)
+			break;
+	}
+	return fd;
+}
+
 static int cut(struct fd_load *c, const Stasis__FileId *f, uint64_t size, struct stasis_error *err)
 {
-	size_t len = strlen(f->path) + sizeof(".after-checkpoint");
+	size_t len = strlen(f->path) + sizeof(".after-checkpoint.10000");
 	char *aside = arena_alloc(&c->arena, len);
 	scoped_fd int tail = -1, fd = -1;
 	struct put_back *b;
 
 	if (!aside)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a path");
-	(void)snprintf(aside, len, "%s.after-checkpoint", f->path);
 	fd = open(f->path, O_RDWR | O_CLOEXEC);
 	if (fd >= 0 && locks_keep_others_out(c, fd, f->path, err) < 0)
 		return -1;
-	tail = open(aside, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, f->mode & 0777);
+	tail = make_aside(f, aside, len);
 	if (fd < 0 || tail < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "open '%.150s'", fd < 0 ? f->path : aside);
 	b = remember(c, f->path, aside);
