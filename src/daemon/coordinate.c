@@ -175,6 +175,7 @@ static void do_then(struct round *r)
 static int decide(struct round *r, struct stasis_error *err)
 {
 	if (fault_point("coordinate.before-commit", err) < 0 ||
+	    (r->what->own_dir && store_point(&r->store, r->what->own_dir, r->what->job, err) < 0) ||
 	    store_commit(&r->store, err) < 0)
 		return -1;
 	r->is_decided = true;

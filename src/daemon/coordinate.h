@@ -13,6 +13,7 @@ struct checkpoint {
 	uid_t uid;
 	gid_t gid;
 	const char *image_dir;
+	const char *own_dir; /* where the job looks for them when it is restarted; NULL: there is no need */
 	const char (*nodes)[SLURM_NAME_LEN];
 	size_t nr_nodes;
 	bool is_vacate;

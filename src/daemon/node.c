@@ -186,6 +186,18 @@ static int start_dumper(struct round *r, size_t i, struct stasis_error *err)
 	return 0;
 }
 
+/* It would be refused in any case, by a message about sockets. */
+static int check_script(const struct order *o, struct stasis_error *err)
+{
+	pid_t srun = step_is_job((uint32_t)o->step) ? tasks_find_srun(o->tasks.tasks[0].pid) : 0;
+
+	if (!srun)
+		return 0;
+	return stasis_fail(err, STASIS_E_UNSUPPORTED,
+			   "the script waits for srun (%d), which cannot be saved; checkpoint the step "
+			   "(JOB.STEP)", srun);
+}
+
 static int start_all(struct round *r, struct stasis_error *err)
 {
 	struct order *o = &r->order;
@@ -194,6 +206,8 @@ static int start_all(struct round *r, struct stasis_error *err)
 		return -1;
 	if (!o->tasks.nr)
 		return stasis_fail(err, STASIS_E_GONE, "no task of the step runs here");
+	if (check_script(o, err) < 0)
+		return -1;
 	r->dumpers = calloc(o->tasks.nr, sizeof(*r->dumpers));
 	if (!r->dumpers)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for %zu tasks", o->tasks.nr);

@@ -26,7 +26,7 @@ struct operation {
 	bool is_vacate, is_waiting, is_automatic;
 	const char *then;
 	uint64_t max_wait_s;
-	char image_dir[PATH_MAX];
+	char image_dir[PATH_MAX], own_dir[PATH_MAX];
 	size_t nr;
 	struct target *targets;
 	int slot;
@@ -95,28 +95,31 @@ static void dir_of_task(struct operation *o, char *ret, size_t size)
 		(void)strcpy(ret, l.tasks[0].image_dir); /* fits, see above */
 }
 
+static int make_absolute(const struct operation *o, const char *dir, char *ret, size_t size)
+{
+	int n;
+
+	if (*dir == '/')
+		n = snprintf(ret, size, "%s", dir);
+	else
+		n = snprintf(ret, size, "%s%s%s", o->r->info.work_dir, *dir ? "/" : "", dir);
+	if (n < 0 || (size_t)n >= size)
+		return ENAMETOOLONG;
+	return *ret == '/' ? 0 : CODE_DISABLED;
+}
+
+/* Of the request; else the job's own, where a requeued job looks. */
 static int choose_dir(struct operation *o)
 {
 	const char *given = o->r->m ? wire_get(o->r->m, "image_dir") : NULL;
-	char dir[PATH_MAX] = "";
-	int n;
+	char own[PATH_MAX] = "";
+	int code;
 
-	if (given && strlen(given) < sizeof(dir))
-		(void)strcpy(dir, given); /* fits, see above */
-	else if (given)
-		return ENAMETOOLONG;
-	else
-		dir_of_task(o, dir, sizeof(dir));
-	if (!*dir)
-		(void)strcpy(dir, o->r->c->directory); /* shorter */
-	if (*dir == '/')
-		n = snprintf(o->image_dir, sizeof(o->image_dir), "%s", dir);
-	else
-		n = snprintf(o->image_dir, sizeof(o->image_dir), "%s%s%s", o->r->info.work_dir,
-			     *dir ? "/" : "", dir);
-	if (*o->image_dir != '/')
-		return CODE_DISABLED;
-	return n < 0 || (size_t)n >= sizeof(o->image_dir) ? ENAMETOOLONG : 0;
+	dir_of_task(o, own, sizeof(own));
+	code = make_absolute(o, *own ? own : o->r->c->directory, o->own_dir, sizeof(o->own_dir));
+	if (code && !given)
+		return code;
+	return make_absolute(o, given ? given : o->own_dir, o->image_dir, sizeof(o->image_dir));
 }
 
 /* ---- doing it ---- */
@@ -143,6 +146,7 @@ static int save_target(struct operation *o, const struct target *t, struct check
 		.uid = o->r->info.uid,
 		.gid = o->r->info.gid,
 		.image_dir = o->image_dir,
+		.own_dir = step_is_job(t->step) && *o->own_dir ? o->own_dir : NULL,
 		.is_vacate = o->is_vacate,
 		.then = o->then,
 		.max_wait_s = (unsigned)o->max_wait_s,

@@ -29,7 +29,7 @@
 enum {
 	MAX_WAITING = 128,	  /* connections whose request is not there yet */
 	FIRST_FRAME_MS = 5000,	  /* time that a peer has for it */
-	SCAN_MS = 15000,	  /* between looks for checkpoints that are due */
+	SCAN_MS = 15000,	  /* between looks for checkpoints that are due, or min-interval */
 	WORKERS_PER_OPERATION = 4, /* others wait for their turn in the backlog */
 };
 
@@ -249,6 +249,13 @@ static void take_signals(struct server *s)
 	reap(s);
 }
 
+static int64_t scan_period(const struct server *s)
+{
+	int64_t shortest_ms = (int64_t)s->c->min_interval_s * 1000;
+
+	return shortest_ms < SCAN_MS ? shortest_ms : SCAN_MS;
+}
+
 static int time_out(const struct server *s)
 {
 	int64_t next = s->next_scan_ms, left;
@@ -284,7 +291,7 @@ static void serve_once(struct server *s)
 	if (p[0].revents)
 		take_signals(s);
 	if (wire_now_ms() >= s->next_scan_ms) {
-		s->next_scan_ms = wire_now_ms() + SCAN_MS;
+		s->next_scan_ms = wire_now_ms() + scan_period(s);
 		start_scan(s);
 	}
 }

@@ -209,3 +209,21 @@ void store_prune(const struct store *s, unsigned keep)
 			remove_flat(fd, e->d_name);
 	}
 }
+
+int store_point(const struct store *s, const char *own_dir, uint32_t job, struct stasis_error *err)
+{
+	char own[PATH_MAX], link[PATH_MAX + 16], draft[PATH_MAX + 32];
+
+	(void)snprintf(own, sizeof(own), "%.*s/%u", PATH_MAX - 16, own_dir, job);
+	(void)snprintf(link, sizeof(link), "%s.restart", own);
+	(void)snprintf(draft, sizeof(draft), "%s.new", link);
+	if (strcmp(own, s->folder) == 0)
+		return unlink(link) == 0 || errno == ENOENT
+			       ? 0 : stasis_fail_errno(err, STASIS_E_IO, "remove '%.150s'", link);
+	if (make_path(own_dir, err) < 0)
+		return -1;
+	(void)unlink(draft);
+	if (symlink(s->folder, draft) < 0 || rename(draft, link) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "make '%.150s'", link);
+	return 0;
+}

@@ -48,6 +48,9 @@ int store_commit(const struct store *s, struct stasis_error *err);
 enum store_outcome store_abort(const struct store *s);
 void store_remove_aborted(const struct store *s);
 
+/* A job that looks for its checkpoint in own_dir finds a link there to this folder, or none when it is there. */
+int store_point(const struct store *s, const char *own_dir, uint32_t job, struct stasis_error *err);
+
 /* Delete all but the newest `keep` checkpoints, and drafts of checkpoints that never came about. */
 void store_prune(const struct store *s, unsigned keep);
 

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { MAX_ENVIRON = 4 << 20, MAX_DEPTH = 4 };
+enum { MAX_ENVIRON = 4 << 20, MAX_DEPTH = 4, MAX_ANCESTORS = 100 };
 
 void tasks_done(struct task_list *l)
 {
@@ -117,21 +117,22 @@ static void read_environment(int procfd, struct task_info *t)
 	if (io_read_file_at(procfd, "environ", MAX_ENVIRON, &env, &len, NULL) < 0)
 		return;
 	t->image_dir = find_variable(env, len, "SLURM_CHECKPOINT_IMAGE_DIR");
-	t->interval = find_variable(env, len, "SLURM_SPANK__SLURM_SPANK_OPTION_stasis_checkpoint");
+	t->interval = find_variable(env, len, "SLURM_CHECKPOINT");
 	number = find_variable(env, len, "SLURM_PROCID");
 	if (number)
 		t->global = (uint32_t)strtoul(number, NULL, 10);
 }
 
-/* The program that stands for what it restarted: our own `restart`, whoever called it. */
+/* The program that stands for what it restarted: stasis-shepherd, or `restart` that a user called. */
 static bool is_shepherd(int procfd)
 {
 	scoped_free char *exe = proc_readlink(procfd, "exe", NULL);
 	const char *name = exe ? strrchr(exe, '/') : NULL;
 	struct proc_stat st;
 
-	return name && strcmp(name, "/restart") == 0 &&
-	       proc_read_stat(procfd, "stat", &st, NULL) == 0 && strcmp(st.comm, "restart") == 0;
+	return name && (!strcmp(name, "/restart") || !strcmp(name, "/stasis-shepherd")) &&
+	       proc_read_stat(procfd, "stat", &st, NULL) == 0 &&
+	       !strncmp(st.comm, name + 1, strlen(st.comm)); /* comm is cut at 15 bytes */
 }
 
 struct child_search {
@@ -250,4 +251,40 @@ int tasks_find_any(uint32_t job, uint32_t step, struct task_list *ret, struct st
 	struct task_search s = {.job = job, .step = step, .is_any = true};
 
 	return find(&s, ret, err);
+}
+
+/* ---- what is in a script's tree ---- */
+
+static bool is_below(pid_t pid, pid_t root)
+{
+	for (int i = 0; i < MAX_ANCESTORS && pid > 1; i++) {
+		scoped_fd int procfd = proc_open(pid, NULL);
+		struct proc_stat st;
+
+		if (pid == root)
+			return true;
+		if (procfd < 0 || proc_read_stat(procfd, "stat", &st, NULL) < 0)
+			return false;
+		pid = st.ppid;
+	}
+	return false;
+}
+
+static int visit_srun(void *arg, int pid, int procfd)
+{
+	struct child_search *s = arg;
+	struct proc_stat st;
+
+	if (proc_read_stat(procfd, "stat", &st, NULL) == 0 && strcmp(st.comm, "srun") == 0 &&
+	    is_below(pid, s->parent))
+		s->found = pid;
+	return s->found != 0;
+}
+
+pid_t tasks_find_srun(pid_t root)
+{
+	struct child_search s = {.parent = root};
+
+	(void)each_process(visit_srun, &s);
+	return s.found;
 }

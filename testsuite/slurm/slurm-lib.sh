@@ -11,6 +11,7 @@ slurm_cluster=$top_srcdir/testsuite/slurm/cluster
 slurm_dir=$test_scratch/cluster
 
 [ "$(id -u)" = 0 ] || test_skip_all 'a cluster needs root'
+[ -x "$top_builddir/stasisd" ] || test_skip_all 'built without Slurm'
 slurm_missing=$(PATH=$PATH:/usr/sbin:/sbin test_missing_programs munged slurmctld slurmd srun sbatch scontrol ip \
 	unshare nsenter setpriv)
 [ -z "$slurm_missing" ] || test_skip_all "not installed: $(tr '\n' ' ' <<<"$slurm_missing")"
@@ -25,6 +26,12 @@ slurm_at_exit() {
 	test_at_exit
 }
 trap slurm_at_exit EXIT
+
+# The plugin, as built; before slurm_up.
+slurm_plugin() {
+	mkdir -p "$slurm_dir" &&
+		echo "required $top_builddir/.libs/spank_stasis.so shepherd=$top_builddir/stasis-shepherd" >"$slurm_dir/plugstack.conf"
+}
 
 slurm_up() { # [NODES]
 	mkdir -p "$slurm_dir" && mkfifo "$slurm_dir/alive" || return

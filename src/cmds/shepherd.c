@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * stasis-shepherd: what a task of Slurm becomes when it is restarted. It stays slurmstepd's child, restores the
+ * tree below itself, with its own 0, 1 and 2 in the place of those that led to the old slurmstepd, passes
+ * signals on, and ends as the root ends. It has the job user's rights and no others.
+ *
+ * The newest checkpoint is taken; when that one is damaged or incomplete, the one before.
+ */
+#include "cmds/restart_priv.h"
+#include "lib/scoped.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_TRIES = 1000 };
+
+struct shepherd {
+	const char *folder, *image, *script;
+	struct cmd_log log;
+};
+
+static void tree_info_freep(struct stasis_tree_info **info)
+{
+	stasis_tree_info_free(*info);
+}
+
+/* "gen.N": N, else 0. */
+static unsigned generation(const char *name)
+{
+	unsigned n;
+	int end = 0;
+
+	return sscanf(name, "gen.%9u%n", &n, &end) == 1 && !name[end] ? n : 0;
+}
+
+/* The newest one that is older than `before`; 0 when there is none. */
+static unsigned newest_before(const char *folder, unsigned before)
+{
+	scoped_dir DIR *dir = opendir(folder);
+	const struct dirent *e;
+	unsigned newest = 0;
+
+	while (dir && (e = readdir(dir))) {
+		unsigned n = generation(e->d_name);
+
+		if (n < before && n > newest)
+			newest = n;
+	}
+	return newest;
+}
+
+/* Slurm copies the script of a batch job to a place of its own on each node; a shell has that file open. */
+static bool is_script(const struct stasis_fd_info *fd)
+{
+	const char *slash = fd->path ? strrchr(fd->path, '/') : NULL;
+
+	return fd->is_regular && slash && strcmp(slash, "/slurm_script") == 0;
+}
+
+static size_t choose_script(const struct shepherd *s, const struct stasis_tree_info *info,
+			    struct stasis_fd_choice *choices, size_t room)
+{
+	size_t nr = 0;
+
+	for (size_t i = 0; s->script && i < info->nr_procs; i++)
+		for (size_t k = 0; k < info->procs[i].nr_fds && nr < room; k++)
+			if (is_script(&info->procs[i].fds[k]))
+				choices[nr++] = (struct stasis_fd_choice){
+					.pid = info->procs[i].pid,
+					.fd = info->procs[i].fds[k].fd,
+					.action = STASIS_FD_MODIFY,
+					.path = s->script,
+				};
+	return nr;
+}
+
+static int restore_from(struct shepherd *s, const char *path, struct stasis_restored *ret,
+			struct stasis_error *err)
+{
+	scoped(tree_info_freep) struct stasis_tree_info *info = NULL;
+	struct stasis_fd_choice choices[256];
+	struct stasis_restore_opts opts = {
+		.dirfd = AT_FDCWD,
+		.name = path,
+		.flags = STASIS_RESTORE_ROLLBACK_FILES | STASIS_RESTORE_QUIET_FILES,
+		.choices = choices,
+		.log = cmd_log_line,
+		.log_arg = &s->log,
+		.log_level = cmd_log_level(&s->log),
+	};
+
+	if (stasis_image_inspect(AT_FDCWD, path, &info, err) < 0)
+		return -1;
+	opts.nr_choices = choose_script(s, info, choices, sizeof(choices) / sizeof(choices[0]));
+	fflush(NULL); /* else children could write our buffers a second time */
+	return stasis_restore(&opts, ret, err);
+}
+
+/* A folder of checkpoints, or one checkpoint. */
+static int restore_newest(struct shepherd *s, struct stasis_restored *ret, struct stasis_error *err)
+{
+	unsigned n = newest_before(s->folder, -1u);
+	char path[4096];
+
+	if (!n) {
+		(void)snprintf(path, sizeof(path), "%s/%s", s->folder, s->image);
+		return restore_from(s, path, ret, err);
+	}
+	for (int tries = 0; n && tries < MAX_TRIES; tries++, n = newest_before(s->folder, n)) {
+		(void)snprintf(path, sizeof(path), "%s/gen.%u/%s", s->folder, n, s->image);
+		if (restore_from(s, path, ret, err) == 0) {
+			if (tries)
+				cmd_message("restarted from the older checkpoint %s", path);
+			return 0;
+		}
+		if (err->cls != STASIS_E_CORRUPT && access(path, R_OK) == 0)
+			return -1;
+		cmd_message("%s", err->text);
+	}
+	return -1;
+}
+
+int main(int argc, char **argv)
+{
+	struct shepherd s = {.log = {.is_quiet = true}};
+	struct stasis_restored restored;
+	struct stasis_error err;
+
+	cmd_init(argv);
+	if (argc < 3 || argc > 4) {
+		fprintf(stderr, "Usage: stasis-shepherd FOLDER IMAGE [SCRIPT]\n"
+				"For Slurm's tasks; see restart(1) for everything else.\n");
+		return CMD_EXIT_USAGE;
+	}
+	s.folder = argv[1];
+	s.image = argv[2];
+	s.script = argv[3];
+	restart_hold_signals();
+	if (restore_newest(&s, &restored, &err) < 0)
+		return cmd_report(&err);
+	return restart_follow(&restored);
+}

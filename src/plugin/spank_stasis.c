@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The plugin for Slurm: options of sbatch, srun and salloc; what stasisd is to know of a task, in the task's
+ * environment; and the restart of a task, which is to run another program in its place: stasis-shepherd.
+ *
+ * Trouble of ours never fails a job that did not ask for us: every hook returns 0, but for a wrong option where
+ * the user can see the message.
+ */
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <slurm/spank.h>
+
+#include "plugin/interval.h"
+#include "wire/codes.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((__visibility__("default")))
+
+/* SPANK_PLUGIN() of spank.h, with the visibility that it needs here */
+EXPORT extern const char plugin_name[], plugin_type[];
+EXPORT extern const unsigned int plugin_version, spank_plugin_version;
+SPANK_PLUGIN(stasis, 1);
+
+enum { OPT_CHECKPOINT = 1, OPT_CHECKPOINT_DIR, OPT_RESTART_DIR };
+
+/* The one writable state: SPANK gives hooks no argument of ours. */
+static struct {
+	char interval[32];
+	char dir[PATH_MAX], restart_dir[PATH_MAX];
+	char directory[PATH_MAX]; /* directory= of plugstack.conf, as in stasis.yaml */
+	char shepherd[PATH_MAX];
+} self;
+
+static int keep(char *field, size_t size, const char *value)
+{
+	if (!value || strlen(value) >= size)
+		return -1;
+	(void)strcpy(field, value); /* fits, see above */
+	return 0;
+}
+
+/* Called twice in some contexts. The remote side has what the client accepted. */
+static int take_option(int val, const char *arg, int remote)
+{
+	int rc = -1;
+
+	if (val == OPT_CHECKPOINT && arg && interval_is_valid(arg))
+		rc = keep(self.interval, sizeof(self.interval), arg);
+	if (val == OPT_CHECKPOINT_DIR)
+		rc = keep(self.dir, sizeof(self.dir), arg);
+	if (val == OPT_RESTART_DIR)
+		rc = keep(self.restart_dir, sizeof(self.restart_dir), arg);
+	if (rc == 0 || remote)
+		return 0;
+	slurm_error("Invalid --%s specification", val == OPT_CHECKPOINT	      ? "checkpoint"
+						  : val == OPT_CHECKPOINT_DIR ? "checkpoint-dir"
+									      : "restart-dir");
+	return -1;
+}
+
+static struct spank_option options[] = {
+	{(char *)(uintptr_t)"checkpoint", (char *)(uintptr_t)"TIME",
+	 (char *)(uintptr_t)"make a checkpoint of the job every TIME (minutes, m:s, h:m:s, d-h, ...)", 1,
+	 OPT_CHECKPOINT, take_option},
+	{(char *)(uintptr_t)"checkpoint-dir", (char *)(uintptr_t)"DIR",
+	 (char *)(uintptr_t)"folder for checkpoints", 1, OPT_CHECKPOINT_DIR, take_option},
+	{(char *)(uintptr_t)"restart-dir", (char *)(uintptr_t)"DIR",
+	 (char *)(uintptr_t)"restart from the checkpoint in DIR; \"none\": never restart", 1,
+	 OPT_RESTART_DIR, take_option},
+};
+
+static void take_arguments(int ac, char **av)
+{
+	(void)keep(self.shepherd, sizeof(self.shepherd), PKGLIBEXECDIR "/stasis-shepherd");
+	for (int i = 0; i < ac; i++) {
+		if (strncmp(av[i], "directory=", 10) == 0)
+			(void)keep(self.directory, sizeof(self.directory), av[i] + 10);
+		else if (strncmp(av[i], "shepherd=", 9) == 0)
+			(void)keep(self.shepherd, sizeof(self.shepherd), av[i] + 9);
+		else
+			slurm_error("stasis: unknown argument '%s' in plugstack.conf", av[i]);
+	}
+}
+
+/* Does the command line of sbatch ask for us? Its "#SBATCH" lines are not known this early. */
+static int is_asked_for(void)
+{
+	char line[16384];
+	FILE *f = fopen("/proc/self/cmdline", "re");
+	size_t len = f ? fread(line, 1, sizeof(line) - 1, f) : 0;
+	int found = getenv("SBATCH_CHECKPOINT") || getenv("SBATCH_CHECKPOINT_DIR");
+
+	if (f)
+		(void)fclose(f);
+	line[len] = '\0';
+	for (size_t at = 0; at < len && !found; at += strlen(line + at) + 1)
+		found = strncmp(line + at, "--checkpoint", 12) == 0;
+	return found;
+}
+
+EXPORT int slurm_spank_init(spank_t sp, int ac, char **av)
+{
+	take_arguments(ac, av);
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		if (spank_option_register(sp, &options[i]) != ESPANK_SUCCESS)
+			slurm_error("stasis: cannot register --%s", options[i].name);
+	/* output of a job that is restarted goes on, it does not begin anew */
+	if (spank_context() == S_CTX_ALLOCATOR && is_asked_for())
+		(void)setenv("SBATCH_OPEN_MODE", "append", 0);
+	return 0;
+}
+
+/* ---- on the node, as the user ---- */
+
+/* An option, else the variable of the client or of the job it is in. */
+static void from_environment(spank_t sp, char *field, size_t size, const char *a, const char *b)
+{
+	if (!*field && spank_getenv(sp, a, field, (int)size) != ESPANK_SUCCESS &&
+	    spank_getenv(sp, b, field, (int)size) != ESPANK_SUCCESS)
+		*field = '\0';
+}
+
+/* Absolute, as the working directory may change. */
+static void make_absolute(char *path, size_t size)
+{
+	char full[PATH_MAX], cwd[PATH_MAX];
+
+	if (!*path || *path == '/' || !getcwd(cwd, sizeof(cwd)))
+		return;
+	if ((size_t)snprintf(full, sizeof(full), "%s/%s", cwd, path) < sizeof(full))
+		(void)keep(path, size, full);
+}
+
+/* What stasisd finds in the environment of a task, and an srun in the script hands on. */
+static void set_environment(spank_t sp)
+{
+	if (*self.interval)
+		(void)spank_setenv(sp, "SLURM_CHECKPOINT", self.interval, 1);
+	if (*self.dir)
+		(void)spank_setenv(sp, "SLURM_CHECKPOINT_IMAGE_DIR", self.dir, 1);
+	(void)spank_unsetenv(sp, "SLURM_RESTART_DIR"); /* for this task alone */
+}
+
+static int is_folder(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* A batch job that was requeued: where stasisd left its checkpoint. JOB.restart leads elsewhere when a request
+ * had a folder of its own. */
+static int find_requeued(uint32_t job, char *ret, size_t size)
+{
+	char base[PATH_MAX] = "";
+
+	if (*self.dir)
+		(void)keep(base, sizeof(base), self.dir);
+	else if (*self.directory)
+		(void)keep(base, sizeof(base), self.directory);
+	else if (!getcwd(base, sizeof(base)))
+		return 0;
+	if ((size_t)snprintf(ret, size, "%s/%u.restart", base, job) < size && is_folder(ret))
+		return 1;
+	return (size_t)snprintf(ret, size, "%s/%u", base, job) < size && is_folder(ret);
+}
+
+/* The item of that name is 0 on 22.05, whatever the job's environment says. */
+static uint32_t count_restarts(spank_t sp)
+{
+	uint32_t restarts = 0;
+	char text[16];
+
+	if (spank_getenv(sp, "SLURM_RESTART_COUNT", text, sizeof(text)) == ESPANK_SUCCESS)
+		restarts = (uint32_t)strtoul(text, NULL, 10);
+	if (!restarts)
+		(void)spank_get_item(sp, S_SLURM_RESTART_COUNT, &restarts);
+	return restarts;
+}
+
+/* The folder to restart from and the image in it; 0: start as usual. */
+static int find_image(spank_t sp, char *folder, size_t size, char *image, size_t image_size)
+{
+	uint32_t job = 0, step = 0, task = 0;
+
+	(void)spank_get_item(sp, S_JOB_ID, &job);
+	(void)spank_get_item(sp, S_JOB_STEPID, &step);
+	(void)spank_get_item(sp, S_TASK_GLOBAL_ID, &task);
+	if (strcmp(self.restart_dir, "none") == 0)
+		return 0;
+	if (step == STEP_BATCH_SCRIPT)
+		(void)snprintf(image, image_size, "script.ckpt");
+	else
+		(void)snprintf(image, image_size, "task.%u.ckpt", task);
+	if (*self.restart_dir)
+		return keep(folder, size, self.restart_dir) == 0;
+	return step == STEP_BATCH_SCRIPT && count_restarts(sp) && find_requeued(job, folder, size);
+}
+
+static void become_shepherd(spank_t sp, char *folder, char *image)
+{
+	uint32_t step = 0;
+	char **argv = NULL, **env = NULL;
+	int argc = 0;
+	char *args[] = {self.shepherd, folder, image, NULL, NULL};
+
+	(void)spank_get_item(sp, S_JOB_STEPID, &step);
+	if (spank_get_item(sp, S_JOB_ARGV, &argc, &argv) == ESPANK_SUCCESS && argc > 0 &&
+	    step == STEP_BATCH_SCRIPT)
+		args[3] = argv[0];
+	if (spank_get_item(sp, S_JOB_ENV, &env) != ESPANK_SUCCESS)
+		return;
+	execve(self.shepherd, args, env);
+	slurm_error("stasis: %s: %s", self.shepherd, strerror(errno));
+	_exit(1); /* he asked for a restart: to begin anew instead would cost him his work */
+}
+
+EXPORT int slurm_spank_task_init(spank_t sp, int ac, char **av)
+{
+	char folder[PATH_MAX], image[32];
+
+	(void)ac;
+	(void)av;
+	from_environment(sp, self.interval, sizeof(self.interval), "SLURM_CHECKPOINT",
+			 "SBATCH_CHECKPOINT");
+	from_environment(sp, self.dir, sizeof(self.dir), "SLURM_CHECKPOINT_DIR",
+			 "SBATCH_CHECKPOINT_DIR");
+	from_environment(sp, self.dir, sizeof(self.dir), "SLURM_CHECKPOINT_IMAGE_DIR",
+			 "SLURM_CHECKPOINT_IMAGE_DIR");
+	from_environment(sp, self.restart_dir, sizeof(self.restart_dir), "SLURM_RESTART_DIR",
+			 "SBATCH_RESTART_DIR");
+	make_absolute(self.dir, sizeof(self.dir));
+	set_environment(sp);
+	if (find_image(sp, folder, sizeof(folder), image, sizeof(image))) {
+		make_absolute(folder, sizeof(folder));
+		become_shepherd(sp, folder, image);
+	}
+	return 0;
+}
