@@ -144,6 +144,15 @@ static int finish_all(struct fd_load *c, bool last, struct stasis_error *err)
 	return 0;
 }
 
+/* The last close of a description must be the program's: a lock goes with it, a pipe's reader is told. */
+static void close_copies(struct fd_load *c)
+{
+	for (size_t i = 0; i < c->nr_descs; i++) {
+		scoped_close_fd(&c->descs[i].fd);
+		c->descs[i].fd = -1;
+	}
+}
+
 int fd_load_finish(struct fd_load *c, struct stasis_error *err)
 {
 	if (finish_all(c, false, err) < 0 || finish_all(c, true, err) < 0)
@@ -151,5 +160,6 @@ int fd_load_finish(struct fd_load *c, struct stasis_error *err)
 	if (c->window_differs)
 		tell_window(c);
 	copy_back_keep(c);
+	close_copies(c);
 	return 0;
 }

@@ -226,7 +226,7 @@ void fd_describe_lock(struct image *img, const Stasis__FdTable *table, uint64_t 
 
 /* After everything else: owners of descriptors (F_SETOWN), terminals' settings and foreground group,
  * SIGWINCH when the window changed. Called in the master while its copies are still open, when every
- * process and thread exists and none runs yet. */
+ * process and thread exists and none runs yet; closes them. */
 int fd_load_finish(struct fd_load *c, struct stasis_error *err);
 void fd_load_free(struct fd_load *c); /* NULL is fine */
 
