@@ -112,7 +112,7 @@ test_kill_all 2>/dev/null
 inherited='exec 8>lock
 flock 8
 sh -c "echo ready >>log; while ! [ -e go ]; do sleep 0.05; done; echo done >>log; :"
-while ! [ -e over ]; do sleep 0.05; done'
+while ! [ -e over ]; do sleep 0.05 8>&-; done'
 
 test_expect_success 'a lock inherited from outside: refused while he has it, and he is named' '
 	fresh && start "$inherited" && wait_for "[ -e log ]" && is_held && inner=$(pgrep -P $tree) &&
