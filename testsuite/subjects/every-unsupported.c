@@ -25,21 +25,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int make_raw(void)
-{
-	return socket(AF_INET, SOCK_RAW, 1);
-}
-
-static int make_netlink(void)
-{
-	return socket(AF_NETLINK, SOCK_RAW, 0);
-}
-
-static int make_packet(void)
-{
-	return socket(AF_PACKET, SOCK_RAW, 0);
-}
-
 static int make_vsock(void)
 {
 	return socket(AF_VSOCK, SOCK_STREAM, 0);
@@ -199,9 +184,6 @@ static const struct {
 	const char *text;
 	int (*make)(void);
 } kinds[] = {
-	{"raw socket (IPv4)", make_raw},
-	{"netlink socket", make_netlink},
-	{"packet socket", make_packet},
 	{"vsock socket", make_vsock},
 	{"kernel crypto socket", make_alg},
 	{"fanotify group", make_fanotify},

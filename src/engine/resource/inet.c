@@ -112,7 +112,7 @@ static int save_addresses(struct fd_save *c, int fd, Stasis__InetSocket *r, stru
 }
 
 /* A socket stays in the network namespace it was made in, which need not be its holder's. */
-static int check_namespace(int fd, struct stasis_error *err)
+int socket_check_namespace(int fd, struct stasis_error *err)
 {
 	scoped_fd int ns = ioctl(fd, SIOCGSKNS);
 	struct stat own, its;
@@ -139,7 +139,7 @@ int inet_save(struct session *s, struct fd_save *c, const struct fd_probe *p,
 	r->type = (uint32_t)socket_int(p->local_fd, SOL_SOCKET, SO_TYPE);
 	r->protocol = (uint32_t)socket_int(p->local_fd, SOL_SOCKET, SO_PROTOCOL);
 	*ret = r;
-	if (check_namespace(p->local_fd, err) < 0 || save_addresses(c, p->local_fd, r, err) < 0)
+	if (socket_check_namespace(p->local_fd, err) < 0 || save_addresses(c, p->local_fd, r, err) < 0)
 		return -1;
 	if (r->type != SOCK_STREAM && multicast_save(c, p, r, err) < 0)
 		return -1;

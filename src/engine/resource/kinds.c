@@ -9,6 +9,7 @@ const struct resource_kind *const resource_kinds[] = {
 	&kind_pty_master, &kind_pty_slave, &kind_tty,	   &kind_eventfd,  &kind_memfd,
 	&kind_unix,	  &kind_tcp,	   &kind_udp,	   &kind_timerfd,  &kind_signalfd,
 	&kind_epoll,	  &kind_pidfd,	   &kind_inotify,
+	&kind_raw,	  &kind_netlink,  &kind_packet,
 	&kind_unsupported, NULL,
 };
 

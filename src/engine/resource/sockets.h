@@ -59,6 +59,18 @@ int inet_connect(const Stasis__InetSocket *r, int fd, struct stasis_error *err);
 /* Join the groups again; one whose interface is not here is a warning. */
 int inet_join(struct session *s, const Stasis__InetSocket *r, int fd, struct stasis_error *err);
 
+/* Is the socket of our network namespace? */
+int socket_check_namespace(int fd, struct stasis_error *err);
+
+/* ---- datagram.c: what UDP and raw sockets share ---- */
+
+enum { DATAGRAM_SHUT_READ = 1u << 0, DATAGRAM_SHUT_BOTH = 1u << 1 };
+
+/* How it is shut down, DATAGRAM_SHUT_* or 0; warns of datagrams that wait. */
+uint32_t datagram_save_state(struct session *s, const struct fd_probe *p, const char *what,
+			     const Stasis__InetSocket *inet);
+int datagram_load(struct session *s, const Stasis__InetSocket *r, uint32_t shut, struct stasis_error *err);
+
 /* multicast.c: which groups has this socket joined */
 int multicast_save(struct fd_save *c, const struct fd_probe *p, Stasis__InetSocket *r,
 		   struct stasis_error *err);

@@ -45,13 +45,9 @@ static const struct {
 	const char *what;
 } by_socket[] = {
 	{AF_INET,      SOCK_STREAM,    "stream socket that is not TCP (MPTCP, SCTP, SMC)"},
-	{AF_INET,      SOCK_DGRAM,     "ICMP socket (IPv4)"},
-	{AF_INET,      SOCK_RAW,       "raw socket (IPv4)"},
+	{AF_INET,      SOCK_DGRAM,     "datagram socket that is neither UDP nor ICMP (L2TP)"},
 	{AF_INET6,     SOCK_STREAM,    "stream socket that is not TCP (MPTCP, SCTP, SMC)"},
-	{AF_INET6,     SOCK_DGRAM,     "ICMP socket (IPv6)"},
-	{AF_INET6,     SOCK_RAW,       "raw socket (IPv6)"},
-	{AF_NETLINK,   0,              "netlink socket"},
-	{AF_PACKET,    0,              "packet socket"},
+	{AF_INET6,     SOCK_DGRAM,     "datagram socket that is neither UDP nor ICMP (L2TP)"},
 	{AF_VSOCK,     0,              "vsock socket"},
 	{AF_ALG,       0,              "kernel crypto socket (AF_ALG)"},
 	{AF_BLUETOOTH, 0,              "bluetooth socket"},

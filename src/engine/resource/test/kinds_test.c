@@ -265,7 +265,7 @@ static void owners_are_saved_and_strangers_get_no_signals(void **state)
 static void build_refused(struct round *r)
 {
 	(void)r;
-	NEED(syscall(SYS_userfaultfd, 1) == 3 && socket(AF_NETLINK, SOCK_RAW, 0) == 4);
+	NEED(syscall(SYS_userfaultfd, 1) == 3 && socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP) == 4);
 	NEED(syscall(SYS_pidfd_open, getppid(), 0) == 5);
 	NEED(socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP) == 6 && fcntl(6, F_DUPFD, 7) == 7);
 	NEED(open("/proc/1/status", O_RDONLY) == 8 && fcntl(6, F_DUPFD, 9) == 9);
@@ -290,7 +290,7 @@ static void other_kinds_are_all_named_with_the_way_out(void **state)
 	assert_int_equal(r->err.cls, STASIS_E_UNSUPPORTED);
 	assert_non_null(strstr(r->err.text, "fd 3: userfaultfd is not supported yet; close it"));
 	assert_int_equal(r->nr_obstacles, 5);
-	assert_true(round_obstacle(r, "fd 4: netlink") && round_obstacle(r, "fd 5: pidfd of process"));
+	assert_true(round_obstacle(r, "fd 4: stream socket that is not TCP") && round_obstacle(r, "fd 5: pidfd of process"));
 	assert_true(round_obstacle(r, "fd 6: stream socket that is not TCP"));
 	assert_true(round_obstacle(r, "/status' tells of a process outside"));
 	r->s.is_forced = true;

@@ -2,7 +2,11 @@
 /* Damaged records of kinds whose numbers and lengths go to the kernel: each field out of range is refused. */
 #include "round.h"
 
+#include <linux/if_packet.h>
+#include <linux/netlink.h>
+#include <netinet/in.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 
 /* A process with one descriptor, 3, of that description. */
 static int plan(struct round *r, Stasis__Description *d)
@@ -114,12 +118,83 @@ static void namespaces_are_checked(void **state)
 	assert_int_equal(r->err.cls, STASIS_E_GONE);
 }
 
+static void raw_sockets_are_checked(void **state)
+{
+	struct round *r = *state;
+	Stasis__RawSocket raw = STASIS__RAW_SOCKET__INIT;
+	Stasis__InetSocket inet = STASIS__INET_SOCKET__INIT;
+	Stasis__Description d = STASIS__DESCRIPTION__INIT;
+
+	d.id = 9;
+	d.kind_case = STASIS__DESCRIPTION__KIND_RAW;
+	d.raw = &raw;
+	raw.inet = &inet;
+	inet.family = AF_INET;
+	inet.type = SOCK_RAW;
+	inet.protocol = IPPROTO_ICMP;
+	REFUSED(r, &d, raw.inet, NULL);
+	REFUSED(r, &d, raw.shutdown, 3);
+	REFUSED(r, &d, inet.protocol, 256);
+	REFUSED(r, &d, inet.type, SOCK_STREAM);
+	REFUSED(r, &d, inet.family, AF_NETLINK);
+	inet.type = SOCK_DGRAM;
+	REFUSED(r, &d, inet.protocol, IPPROTO_UDP);
+}
+
+static void netlink_sockets_are_checked(void **state)
+{
+	struct round *r = *state;
+	Stasis__NetlinkSocket socket = STASIS__NETLINK_SOCKET__INIT;
+	static uint8_t groups[10000];
+	Stasis__SocketOptions options = STASIS__SOCKET_OPTIONS__INIT;
+	Stasis__Description d = STASIS__DESCRIPTION__INIT;
+
+	d.id = 9;
+	d.kind_case = STASIS__DESCRIPTION__KIND_NETLINK;
+	d.netlink = &socket;
+	socket.type = SOCK_RAW;
+	socket.options = &options;
+	assert_ok(r, plan(r, &d));
+	REFUSED(r, &d, socket.type, SOCK_STREAM);
+	REFUSED(r, &d, socket.protocol, 32);
+	REFUSED(r, &d, options.filter, ((ProtobufCBinaryData){.data = groups, .len = 1}));
+	REFUSED(r, &d, socket.groups,
+		((ProtobufCBinaryData){.data = groups, .len = sizeof(groups)}));
+}
+
+static void packet_sockets_are_checked(void **state)
+{
+	struct round *r = *state;
+	Stasis__PacketSocket socket = STASIS__PACKET_SOCKET__INIT;
+	Stasis__PacketMember member = STASIS__PACKET_MEMBER__INIT, *members[] = {&member};
+	Stasis__Description d = STASIS__DESCRIPTION__INIT;
+	static uint8_t bytes[40];
+	char name[] = "a-very-long-name-0";
+
+	d.id = 9;
+	d.kind_case = STASIS__DESCRIPTION__KIND_PACKET;
+	d.packet = &socket;
+	socket.type = SOCK_DGRAM;
+	socket.members = members;
+	socket.n_members = 1;
+	REFUSED(r, &d, socket.type, SOCK_STREAM);
+	REFUSED(r, &d, socket.protocol, 1u << 16);
+	REFUSED(r, &d, socket.interface, name);
+	REFUSED(r, &d, member.type, 4);
+	REFUSED(r, &d, member.count, 1u << 20);
+	REFUSED(r, &d, member.interface, name);
+	REFUSED(r, &d, member.address, ((ProtobufCBinaryData){.data = bytes, .len = sizeof(bytes)}));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ROUND_TEST(watches_are_checked),
 		ROUND_TEST(files_of_proc_are_checked),
 		ROUND_TEST(namespaces_are_checked),
+		ROUND_TEST(raw_sockets_are_checked),
+		ROUND_TEST(netlink_sockets_are_checked),
+		ROUND_TEST(packet_sockets_are_checked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
