@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* State of a task, neither memory nor descriptor, that an image cannot hold yet. */
 #include "dump/plan.h"
+#include "inject/inject.h"
 #include "lib/proc.h"
 #include "lib/scoped.h"
 
@@ -30,6 +31,15 @@ static void check_time_namespace(struct dump_plan *p, struct task *t, const char
 				       "supported; checkpoint it from inside of that namespace");
 }
 
+static void check_threads(struct dump_plan *p, struct task *t)
+{
+	struct stasis_error why;
+
+	for (size_t i = 0; i < t->nr_threads; i++)
+		if (inject_check_thread(&t->threads[i], &why) < 0)
+			dump_plan_add_obstacle(p, t, -1, why.text);
+}
+
 static void add_obstacle(void *arg, struct task *t, const char *text)
 {
 	dump_plan_add_obstacle(arg, t, -1, text);
@@ -57,6 +67,7 @@ int dump_check_tasks(struct dump_plan *p, struct stasis_error *err)
 		if (t->state == TASK_ZOMBIE)
 			continue;
 		check_time_namespace(p, t, root_time);
+		check_threads(p, t);
 		if (dump_seccomp_read(p, t, &own, &p->seccomp[i], err) < 0)
 			return -1;
 	}

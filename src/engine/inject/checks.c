@@ -26,13 +26,15 @@ struct dispatch_config { /* struct ptrace_sud_config */
 	uint64_t mode, selector, offset, len;
 };
 
-static int check_thread(const struct thread *th, struct stasis_error *err)
+int inject_check_thread(const struct thread *th, struct stasis_error *err)
 {
 	struct dispatch_config sud = {0};
 
 	if (!arch_is_native(&th->regs))
 		return stasis_fail(err, STASIS_E_UNSUPPORTED,
-				   "thread %d runs 32-bit code, which is not supported", th->tid);
+				   "thread %d runs 32-bit code, which is not supported; use a 64-bit "
+				   "program",
+				   th->tid);
 	if (arch_has_shadow_stack(th->tid))
 		return stasis_fail(err, STASIS_E_UNSUPPORTED,
 				   "thread %d has a shadow stack, which is not supported; start the "
@@ -42,7 +44,8 @@ static int check_thread(const struct thread *th, struct stasis_error *err)
 		   (void *)sizeof(sud), &sud) == 0 &&
 	    sud.mode)
 		return stasis_fail(err, STASIS_E_UNSUPPORTED,
-				   "thread %d uses syscall user dispatch, which is not supported",
+				   "thread %d uses syscall user dispatch, which is not supported; turn "
+				   "it off before the checkpoint (prctl PR_SET_SYSCALL_USER_DISPATCH)",
 				   th->tid);
 	return 0;
 }
@@ -101,7 +104,7 @@ int inject_check(struct inject *in, struct stasis_error *err)
 	for (size_t i = 0; i < in->t->nr_threads; i++) {
 		const struct thread *th = &in->t->threads[i];
 
-		if (check_thread(th, err) < 0)
+		if (inject_check_thread(th, err) < 0)
 			return -1;
 		if (!in->has_suspended_seccomp && check_seccomp(in, th, err) < 0)
 			return -1;

@@ -350,7 +350,8 @@ static int check_shared_memory(const struct tree *tree, struct stasis_error *err
 		    syscall(SYS_kcmp, task_live_tid(t), task_live_tid(t->parent), KCMP_VM_NR, 0, 0) == 0)
 			return stasis_fail(err, STASIS_E_UNSUPPORTED,
 					   "process %d (%s) shares its memory with its parent %d "
-					   "(vfork or CLONE_VM without CLONE_THREAD)",
+					   "(vfork or CLONE_VM without CLONE_THREAD); wait until it "
+					   "has called exec or has ended",
 					   t->pid, t->comm, t->parent->pid);
 	}
 	return 0;
