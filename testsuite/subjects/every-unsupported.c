@@ -37,7 +37,7 @@ static int make_alg(void)
 
 static int make_fanotify(void)
 {
-	return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY);
+	return fanotify_init(FAN_CLASS_CONTENT, O_RDONLY);
 }
 
 static int make_userfaultfd(void)
@@ -186,7 +186,7 @@ static const struct {
 } kinds[] = {
 	{"vsock socket", make_vsock},
 	{"kernel crypto socket", make_alg},
-	{"fanotify group", make_fanotify},
+	{"fanotify group that decides over what others do", make_fanotify},
 	{"userfaultfd", make_userfaultfd},
 	{"io_uring", make_io_uring},
 	{"perf event", make_perf},

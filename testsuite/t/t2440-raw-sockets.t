@@ -58,6 +58,6 @@ fi
 
 if test_is_root && test_become_user && test_user_namespaces_work; then
 	matrix netlink
-	! may "socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 1)" || matrix raw ping
+	[ -z "$TEST_NETWORK" ] || matrix raw ping
 fi
 test_done

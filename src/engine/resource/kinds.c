@@ -8,7 +8,7 @@ const struct resource_kind *const resource_kinds[] = {
 	&kind_regular,	  &kind_directory, &kind_pipe,	   &kind_fifo,	   &kind_chardev,
 	&kind_pty_master, &kind_pty_slave, &kind_tty,	   &kind_eventfd,  &kind_memfd,
 	&kind_unix,	  &kind_tcp,	   &kind_udp,	   &kind_timerfd,  &kind_signalfd,
-	&kind_epoll,	  &kind_pidfd,	   &kind_inotify,
+	&kind_epoll,	  &kind_pidfd,	   &kind_inotify,  &kind_fanotify,
 	&kind_raw,	  &kind_netlink,  &kind_packet,
 	&kind_unsupported, NULL,
 };

@@ -234,7 +234,7 @@ const struct resource_kind *kind_of_tag(Stasis__Description__KindCase tag);
 extern const struct resource_kind kind_regular, kind_directory, kind_pipe, kind_fifo, kind_chardev,
 	kind_pty_slave, kind_pty_master,
 	kind_tty, kind_eventfd, kind_memfd, kind_unix, kind_tcp, kind_udp, kind_timerfd, kind_signalfd,
-	kind_epoll, kind_pidfd, kind_inotify, kind_procfile, kind_namespace,
+	kind_epoll, kind_pidfd, kind_inotify, kind_fanotify, kind_procfile, kind_namespace,
 	kind_raw, kind_netlink, kind_packet, kind_unsupported;
 
 /* ---- restore ---- */

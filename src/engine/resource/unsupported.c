@@ -16,7 +16,6 @@
 static const struct {
 	const char *prefix, *what;
 } by_link[] = {
-	{"anon_inode:[fanotify]",          "fanotify group"},
 	{"anon_inode:[userfaultfd]",       "userfaultfd"},
 	{"anon_inode:[io_uring]",          "io_uring"},
 	{"anon_inode:[perf_event]",        "perf event"},

@@ -32,6 +32,11 @@ static int parse_handle(const char *line, struct watched *ret)
 	return 0;
 }
 
+dev_t watch_device(unsigned sdev)
+{
+	return makedev(sdev >> MINOR_BITS, sdev & ((1u << MINOR_BITS) - 1));
+}
+
 int watch_parse(const char *line, struct watched *ret)
 {
 	const char *at = strstr(line, " ino:");
@@ -40,7 +45,7 @@ int watch_parse(const char *line, struct watched *ret)
 	memset(ret, 0, sizeof(*ret));
 	if (!at || sscanf(at, " ino:%" SCNx64 " sdev:%x", &ret->ino, &dev) != 2)
 		return -1;
-	ret->dev = makedev(dev >> MINOR_BITS, dev & ((1u << MINOR_BITS) - 1));
+	ret->dev = watch_device(dev);
 	return parse_handle(line, ret);
 }
 

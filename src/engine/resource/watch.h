@@ -23,6 +23,9 @@ struct watched {
  * -1 when it does not look like proc(5) says. */
 int watch_parse(const char *line, struct watched *ret);
 
+/* The device that fdinfo shows as a number of the kernel's own. */
+dev_t watch_device(unsigned sdev);
+
 /* A line that begins with `key`, the first (from NULL) or next one; NULL when there is none. */
 const char *watch_line(const char *text, const char *from, const char *key);
 

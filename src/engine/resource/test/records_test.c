@@ -5,6 +5,7 @@
 #include <linux/if_packet.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
+#include <sys/fanotify.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
 
@@ -68,6 +69,33 @@ static void watches_are_checked(void **state)
 	REFUSED(r, &d, file.path, relative);
 	target.file = NULL;
 	REFUSED(r, &d, target.desc, 12);
+}
+
+static void marks_are_checked(void **state)
+{
+	struct round *r = *state;
+	Stasis__Fanotify group = STASIS__FANOTIFY__INIT;
+	Stasis__FanotifyMark mark = STASIS__FANOTIFY_MARK__INIT, *marks[] = {&mark};
+	Stasis__WatchedFile target = STASIS__WATCHED_FILE__INIT;
+	Stasis__Description d = STASIS__DESCRIPTION__INIT;
+	Stasis__FileId file = STASIS__FILE_ID__INIT;
+
+	d.id = 9;
+	d.kind_case = STASIS__DESCRIPTION__KIND_FANOTIFY;
+	d.fanotify = &group;
+	group.marks = marks;
+	group.n_marks = 1;
+	mark.mask = FAN_MODIFY;
+	mark.target = &target;
+	target.file = &file;
+	file.path = root_path;
+	REFUSED(r, &d, group.flags, FAN_CLASS_PRE_CONTENT);
+	REFUSED(r, &d, group.flags, 1u << 31);
+	REFUSED(r, &d, mark.mask, FAN_OPEN_PERM);
+	REFUSED(r, &d, mark.ignored, FAN_ACCESS_PERM);
+	REFUSED(r, &d, mark.flags, FAN_MARK_FLUSH);
+	REFUSED(r, &d, mark.type, FAN_MARK_REMOVE);
+	REFUSED(r, &d, mark.target, NULL);
 }
 
 static void files_of_proc_are_checked(void **state)
@@ -190,6 +218,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ROUND_TEST(watches_are_checked),
+		ROUND_TEST(marks_are_checked),
 		ROUND_TEST(files_of_proc_are_checked),
 		ROUND_TEST(namespaces_are_checked),
 		ROUND_TEST(raw_sockets_are_checked),
