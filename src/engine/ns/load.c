@@ -32,6 +32,7 @@ static const struct {
 	[STASIS__NAMESPACE_TYPE__NAMESPACE_IPC]    = {"ipc", CLONE_NEWIPC},
 	[STASIS__NAMESPACE_TYPE__NAMESPACE_CGROUP] = {"cgroup", CLONE_NEWCGROUP},
 	[STASIS__NAMESPACE_TYPE__NAMESPACE_PID]    = {"pid", CLONE_NEWPID},
+	[STASIS__NAMESPACE_TYPE__NAMESPACE_USER]   = {"user", CLONE_NEWUSER},
 };
 /* clang-format on */
 
@@ -120,7 +121,8 @@ static int check_proc(struct ns_load *n, size_t index, struct stasis_error *err)
 	    check_member(n, index, in->uts, STASIS__NAMESPACE_TYPE__NAMESPACE_UTS, err) < 0 ||
 	    check_member(n, index, in->ipc, STASIS__NAMESPACE_TYPE__NAMESPACE_IPC, err) < 0 ||
 	    check_member(n, index, in->cgroup, STASIS__NAMESPACE_TYPE__NAMESPACE_CGROUP, err) < 0 ||
-	    check_member(n, index, in->pid, STASIS__NAMESPACE_TYPE__NAMESPACE_PID, err) < 0)
+	    check_member(n, index, in->pid, STASIS__NAMESPACE_TYPE__NAMESPACE_PID, err) < 0 ||
+	    check_member(n, index, in->user, STASIS__NAMESPACE_TYPE__NAMESPACE_USER, err) < 0)
 		return -1;
 	choose_late(n, index);
 	return 0;
@@ -181,16 +183,19 @@ int ns_load_plan(struct session *s, const struct ns_proc *procs, size_t nr, stru
 	if (!n || !n->made)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for namespaces");
 	for (size_t i = 0; i <= NS_MAX; i++)
-		n->made[i].fd = -1;
+		n->made[i].fd = n->made[i].proc_fd = n->made[i].sys_fd = -1;
 	n->s = s;
 	n->procs = procs;
 	n->nr_procs = nr;
 	for (size_t k = 0; k < NS_NR_KINDS; k++)
 		n->own[k] = -1;
-	n->procfs = n->procfs_mount = -1;
-	n->at = NS_OUTSIDE;
+	n->procfs = -1;
+	n->at = n->here = NS_OUTSIDE;
 	for (size_t i = 0; i < nr; i++)
 		if (read_records(n, procs[i].image, err) < 0)
+			return -1;
+	for (uint32_t id = 1; id <= n->nr; id++)
+		if (n->made[id].rec && ns_check_owner(n, n->made[id].rec, err) < 0)
 			return -1;
 	for (size_t i = 0; i < nr; i++)
 		if (procs[i].in && check_proc(n, i, err) < 0)
@@ -228,6 +233,29 @@ static int fill(struct ns_load *n, struct ns_made *m, struct stasis_error *err)
 	}
 }
 
+/* A namespace belongs to the user namespace of whoever makes it, and so do the file systems in it. */
+static int go_to_owner(struct ns_load *n, struct ns_made *m, struct stasis_error *err)
+{
+	if (!m->rec->owner)
+		return 0;
+	if (m->rec->type == STASIS__NAMESPACE_TYPE__NAMESPACE_MNT && ns_stand_binds(m, err) < 0)
+		return -1;
+	if (ns_load_join_user(n, m->rec->owner, err) < 0)
+		return -1;
+	ns_become_root();
+	return 0;
+}
+
+static int unshare_one(struct ns_load *n, struct ns_made *m, struct stasis_error *err)
+{
+	if (m->rec->type == STASIS__NAMESPACE_TYPE__NAMESPACE_USER)
+		return ns_make_user(n, m->rec, err);
+	if (unshare(kinds[m->rec->type].flag) < 0)
+		return stasis_fail_errno(err, STASIS_E_DENIED, "make a %s namespace",
+					 kinds[m->rec->type].name);
+	return 0;
+}
+
 /* Reports to `to` and stays until the other end of `from` is closed. */
 static _Noreturn void maker_main(struct ns_load *n, struct ns_made *m, int to, int from)
 {
@@ -237,10 +265,7 @@ static _Noreturn void maker_main(struct ns_load *n, struct ns_made *m, int to, i
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (n->cgroups && ns_cgroups_enter(n->cgroups, m->rec->cgroup_roots, m->rec->n_cgroup_roots, &err) < 0)
 		(void)stasis_fail_prefix(&err, "root of a cgroup namespace");
-	else if (unshare(kinds[m->rec->type].flag) < 0)
-		(void)stasis_fail_errno(&err, STASIS_E_DENIED, "make a %s namespace",
-					kinds[m->rec->type].name);
-	else
+	else if (go_to_owner(n, m, &err) == 0 && unshare_one(n, m, &err) == 0)
 		(void)fill(n, m, &err);
 	(void)!write(to, &err, sizeof(err)); /* nobody may be there any more */
 	(void)!read(from, &byte, 1);
@@ -310,28 +335,6 @@ static int make_one(struct ns_load *n, struct ns_made *m, struct stasis_error *e
 	return run_maker(n, m, err);
 }
 
-int ns_load_make(struct ns_load *n, struct ns_cgroups *cgroups, struct stasis_error *err)
-{
-	n->cgroups = cgroups;
-	for (size_t k = 1; k < NS_NR_KINDS; k++) {
-		char path[32];
-
-		(void)snprintf(path, sizeof(path), "/proc/self/ns/%s", kinds[k].name);
-		n->own[k] = open(path, O_RDONLY | O_CLOEXEC);
-		if (n->own[k] < 0)
-			return stasis_fail_errno(err, STASIS_E_IO, "open '%s'", path);
-	}
-	n->procfs = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (n->procfs < 0)
-		return stasis_fail_errno(err, STASIS_E_IO, "open '/proc'");
-	/* only a mount namespace needs it, and may say so */
-	n->procfs_mount = ns_clone_mount("/proc");
-	for (uint32_t id = 1; id <= n->nr; id++)
-		if (n->made[id].rec && make_one(n, &n->made[id], err) < 0)
-			return -1;
-	return 0;
-}
-
 /* ---- join ---- */
 
 static const Stasis__Membership *member_of(const struct ns_load *n, size_t index)
@@ -351,27 +354,113 @@ static int join(struct ns_load *n, Stasis__NamespaceType type, uint32_t id, uint
 	return 0;
 }
 
+static bool has_socket(struct image *img)
+{
+	for (size_t i = 0; i < image_nr_records(img, IMAGE_TAG_DESCRIPTION); i++) {
+		const Stasis__Description *d = image_record(img, IMAGE_TAG_DESCRIPTION, i,
+							    &stasis__description__descriptor, NULL);
+
+		if (d && (d->kind_case == STASIS__DESCRIPTION__KIND_UNIX_SOCKET ||
+			  d->kind_case == STASIS__DESCRIPTION__KIND_TCP ||
+			  d->kind_case == STASIS__DESCRIPTION__KIND_UDP))
+			return true;
+	}
+	return false;
+}
+
+/* All that live are in one network of their own: the master goes there for good. */
+static int go_to_network(struct ns_load *n, uint32_t net, struct stasis_error *err)
+{
+	return join(n, STASIS__NAMESPACE_TYPE__NAMESPACE_NET, net, 0, err);
+}
+
+/*
+ * Without privilege outside, nobody comes back to the network of the restarter, so that sockets cannot be made
+ * in turns here and there.
+ */
+static int choose_network(struct ns_load *n, struct stasis_error *err)
+{
+	uint32_t net = 0;
+	bool is_mixed = false, is_first = true;
+
+	n->keeps_net = setns(n->own[STASIS__NAMESPACE_TYPE__NAMESPACE_NET], CLONE_NEWNET) < 0;
+	for (size_t i = 0; i < n->nr_procs && n->keeps_net; i++) {
+		uint32_t own = member_of(n, i)->net;
+
+		if (!image_nr_records(n->procs[i].image, IMAGE_TAG_FDTABLE))
+			continue; /* a zombie */
+		is_mixed |= !is_first && own != net;
+		is_first = false;
+		net = own;
+	}
+	for (size_t i = 0; i < n->nr_procs && is_mixed; i++)
+		if (member_of(n, i)->net && has_socket(n->procs[i].image))
+			return stasis_fail(err, STASIS_E_DENIED,
+					   "%s(%d) has sockets in a network namespace that others of the "
+					   "tree are not in: this takes root; without, checkpoint and "
+					   "restart the container's first process alone",
+					   n->procs[i].comm, n->procs[i].pid);
+	return net && !is_mixed ? go_to_network(n, net, err) : 0;
+}
+
 int ns_load_switch(struct ns_load *n, size_t index, struct stasis_error *err)
 {
 	const Stasis__Membership *now = member_of(n, n->at), *in = member_of(n, index);
 
-	if (join(n, STASIS__NAMESPACE_TYPE__NAMESPACE_NET, in->net, now->net, err) < 0 ||
+	if ((!n->keeps_net && join(n, STASIS__NAMESPACE_TYPE__NAMESPACE_NET, in->net, now->net, err) < 0) ||
 	    join(n, STASIS__NAMESPACE_TYPE__NAMESPACE_MNT, in->mnt, now->mnt, err) < 0)
 		return -1;
 	n->at = index;
 	return 0;
 }
 
-int ns_load_enter(struct ns_load *n, size_t parent, size_t index, struct stasis_error *err)
+/* They come first: others belong to them. */
+static bool is_user(const Stasis__Namespace *rec)
 {
-	const Stasis__Membership *now = member_of(n, parent), *in = member_of(n, index);
-	struct ns_made *m = made_of(n, in->mnt);
+	return rec->type == STASIS__NAMESPACE_TYPE__NAMESPACE_USER;
+}
+
+int ns_load_make(struct ns_load *n, struct ns_cgroups *cgroups, struct stasis_error *err)
+{
+	n->cgroups = cgroups;
+	for (size_t k = 1; k < NS_NR_KINDS; k++) {
+		char path[32];
+
+		(void)snprintf(path, sizeof(path), "/proc/self/ns/%s", kinds[k].name);
+		n->own[k] = open(path, O_RDONLY | O_CLOEXEC);
+		if (n->own[k] < 0)
+			return stasis_fail_errno(err, STASIS_E_IO, "open '%s'", path);
+	}
+	n->procfs = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (n->procfs < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "open '/proc'");
+	for (int users = 1; users >= 0; users--)
+		for (uint32_t id = 1; id <= n->nr; id++)
+			if (n->made[id].rec && is_user(n->made[id].rec) == users &&
+			    make_one(n, &n->made[id], err) < 0)
+				return -1;
+	return choose_network(n, err);
+}
+
+static int join_all(struct ns_load *n, size_t index, struct stasis_error *err)
+{
+	const Stasis__Membership *now = member_of(n, n->here), *in = member_of(n, index);
 
 	if (join(n, STASIS__NAMESPACE_TYPE__NAMESPACE_NET, in->net, now->net, err) < 0 ||
 	    join(n, STASIS__NAMESPACE_TYPE__NAMESPACE_UTS, in->uts, now->uts, err) < 0 ||
 	    join(n, STASIS__NAMESPACE_TYPE__NAMESPACE_IPC, in->ipc, now->ipc, err) < 0 ||
 	    join(n, STASIS__NAMESPACE_TYPE__NAMESPACE_CGROUP, in->cgroup, now->cgroup, err) < 0 ||
 	    join(n, STASIS__NAMESPACE_TYPE__NAMESPACE_MNT, in->mnt, now->mnt, err) < 0)
+		return -1;
+	n->here = index;
+	return 0;
+}
+
+int ns_load_enter(struct ns_load *n, size_t index, struct stasis_error *err)
+{
+	struct ns_made *m = made_of(n, member_of(n, index)->mnt);
+
+	if (ns_check_user(n, n->user, member_of(n, index)->user, err) < 0 || join_all(n, index, err) < 0)
 		return -1;
 	return m && m->late_proc == index ? ns_load_late_mounts(n, m, err) : 0;
 }
@@ -410,13 +499,44 @@ static bool is_first_of_namespace(const struct ns_load *n, size_t creator, size_
 	return nr > nr_inner(n, creator) && n->procs[index].in->inner_pids[nr - 1] == 1;
 }
 
+/* The numbers in pid namespaces that are not the caller's to choose in: one, the outermost, can be had. */
+static pid_t clone_placed(struct ns_load *n, const struct ns_birth *b, struct clone_args *args)
+{
+	char path[16];
+	pid_t pid;
+
+	if (!n->pids || n->pids->begin(n->pids->arg, b->pid) < 0) {
+		errno = EPERM;
+		return -1;
+	}
+	pid = (pid_t)syscall(SYS_clone3, args, sizeof(*args));
+	if (pid == 0)
+		return 0;
+	n->pids->end(n->pids->arg);
+	(void)snprintf(path, sizeof(path), "%d", b->pid);
+	if (pid < 0 || (args->set_tid_size ? faccessat(n->procfs, path, F_OK, 0) == 0 : pid == b->pid))
+		return pid;
+	(void)kill(pid, SIGKILL);
+	errno = EEXIST; /* all is tried again */
+	return -1;
+}
+
+/* A zombie's record does not tell. */
+static uint32_t pids_of_new(const struct ns_load *n, const struct ns_birth *b)
+{
+	uint32_t id = pids_of(n, b->like);
+
+	return id ? id : pids_of(n, b->creator);
+}
+
 /* Of a stand-in only the two numbers that others remember are known. */
 static pid_t clone_with_ids(struct ns_load *n, const struct ns_birth *b, struct clone_args *args)
 {
 	pid_t ids[1 + TREE_MAX_INNER];
 	size_t nr = nr_inner(n, b->like);
+	size_t nr_free = ns_free_levels(n, pids_of_new(n, b), nr + 1, n->user);
 
-	if (nr > 1 && b->pid != n->procs[b->like].pid) {
+	if ((nr > 1 && b->pid != n->procs[b->like].pid) || nr_free < nr) {
 		errno = EOPNOTSUPP;
 		return -1;
 	}
@@ -425,9 +545,29 @@ static pid_t clone_with_ids(struct ns_load *n, const struct ns_birth *b, struct 
 	if (nr)
 		ids[0] = b->own_pid;
 	ids[nr] = b->pid;
-	args->set_tid = (uint64_t)(uintptr_t)ids;
-	args->set_tid_size = nr + 1;
-	return (pid_t)syscall(SYS_clone3, args, sizeof(*args));
+	args->set_tid = nr_free ? (uint64_t)(uintptr_t)ids : 0;
+	args->set_tid_size = nr_free;
+	return nr_free > nr ? (pid_t)syscall(SYS_clone3, args, sizeof(*args)) : clone_placed(n, b, args);
+}
+
+bool ns_load_needs_crossing(struct ns_load *n, const struct ns_birth *b)
+{
+	return pids_of(n, b->like) && is_first_of_namespace(n, b->creator, b->like) &&
+	       ns_owner_of_pids(n, pids_of(n, b->like)) != n->user;
+}
+
+int ns_load_cross(struct ns_load *n, const struct ns_birth *b, struct stasis_error *err)
+{
+	uint32_t owner = ns_owner_of_pids(n, pids_of(n, b->like));
+
+	if (ns_check_user(n, n->user, owner, err) < 0 || join_all(n, b->like, err) < 0)
+		return -1;
+	return ns_load_join_user(n, owner, err);
+}
+
+void ns_load_set_pids(struct ns_load *n, const struct ns_pids *pids)
+{
+	n->pids = pids;
 }
 
 pid_t ns_load_fork(struct ns_load *n, const struct ns_birth *b, struct clone_args *args)
@@ -478,12 +618,14 @@ void ns_load_free(struct ns_load *n)
 		for (size_t i = 0; m->bind_fds && i < m->rec->n_mounts; i++)
 			scoped_close_fd(&m->bind_fds[i]);
 		free(m->bind_fds);
+		free(m->is_whole);
+		scoped_close_fd(&m->proc_fd);
+		scoped_close_fd(&m->sys_fd);
 		scoped_close_fd(&m->fd);
 	}
 	for (size_t k = 0; k < NS_NR_KINDS; k++)
 		scoped_close_fd(&n->own[k]);
 	scoped_close_fd(&n->procfs);
-	scoped_close_fd(&n->procfs_mount);
 	ns_archive_close(n->archive);
 	free(n->made);
 	free(n);

@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,16 +76,50 @@ int ns_check_mounts(const Stasis__Namespace *rec, struct stasis_error *err)
 /* ---- parts ---- */
 
 /* A copy of a shared mount is of its peer group: what is mounted on it would appear on the original too. */
-int ns_clone_mount(const char *path)
+int ns_clone_mount(const char *path, bool is_whole)
 {
+	const unsigned depth = is_whole ? AT_RECURSIVE : 0;
 	struct mount_attr attr = {.propagation = MS_PRIVATE};
 	scoped_fd int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path,
-					OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+					OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | depth);
 
 	if (fd < 0 ||
-	    syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+	    syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | depth, &attr, sizeof(attr)) < 0)
 		return -1;
 	return fd_take(&fd);
+}
+
+/* Is mount i there with what it stands on, because that was copied as a whole? */
+static bool comes_along(const struct ns_made *m, size_t i)
+{
+	const Stasis__Mount *r = m->rec->mounts[i], *below;
+	char path[2 * PATH_MAX];
+	size_t up = r->parent ? r->parent - 1 : 0;
+
+	if (!r->parent || !r->bind[0] || !(m->is_whole[up] || comes_along(m, up)))
+		return false;
+	below = m->rec->mounts[up];
+	return ns_is_below(below->point, r->point) &&
+	       ns_join_path(path, sizeof(path), below->bind,
+			    r->point + (strcmp(below->point, "/") ? strlen(below->point) : 0)) == 0 &&
+	       !strcmp(path, r->bind);
+}
+
+/* Without privilege a mount may not be taken from below those that stand on it: then as a whole. */
+static int open_bind(struct ns_made *m, size_t i, struct stasis_error *err)
+{
+	const Stasis__Mount *r = m->rec->mounts[i];
+
+	if (comes_along(m, i))
+		return 0;
+	m->bind_fds[i] = ns_clone_mount(r->bind, false);
+	if (m->bind_fds[i] < 0 && errno == EINVAL) {
+		m->is_whole[i] = true;
+		m->bind_fds[i] = ns_clone_mount(r->bind, true);
+	}
+	return m->bind_fds[i] < 0 ? stasis_fail_errno(err, STASIS_E_IO, "'%.100s', mounted on '%.60s'",
+						      r->bind, r->point)
+				  : 0;
 }
 
 int ns_load_open_binds(struct ns_load *n, struct ns_made *m, struct stasis_error *err)
@@ -92,19 +127,18 @@ int ns_load_open_binds(struct ns_load *n, struct ns_made *m, struct stasis_error
 	const Stasis__Namespace *rec = m->rec;
 
 	(void)n;
+	/* who needs one that there is not will say so */
+	m->proc_fd = ns_clone_mount("/proc", false);
+	m->sys_fd = ns_clone_mount("/sys", false);
 	m->bind_fds = malloc((rec->n_mounts + 1) * sizeof(*m->bind_fds));
-	if (!m->bind_fds)
+	m->is_whole = calloc(rec->n_mounts + 1, sizeof(*m->is_whole));
+	if (!m->bind_fds || !m->is_whole)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for mounts");
 	for (size_t i = 0; i < rec->n_mounts; i++)
 		m->bind_fds[i] = -1;
-	for (size_t i = 0; i < rec->n_mounts; i++) {
-		if (!rec->mounts[i]->bind[0])
-			continue;
-		m->bind_fds[i] = ns_clone_mount(rec->mounts[i]->bind);
-		if (m->bind_fds[i] < 0)
-			return stasis_fail_errno(err, STASIS_E_IO, "'%.100s', mounted on '%.60s'",
-						 rec->mounts[i]->bind, rec->mounts[i]->point);
-	}
+	for (size_t i = 0; i < rec->n_mounts; i++)
+		if (rec->mounts[i]->bind[0] && open_bind(m, i, err) < 0)
+			return -1;
 	return 0;
 }
 
@@ -252,22 +286,28 @@ static int detached(struct ns_load *n, struct ns_made *made, size_t i, struct st
 		return fcntl(made->bind_fds[i], F_DUPFD_CLOEXEC, 0);
 	if (place_of_file_system(n, made->rec, i, path, sizeof(path), err) < 0)
 		return -1;
-	fd = ns_clone_mount(path);
+	fd = ns_clone_mount(path, false);
 	return fd < 0 ? stasis_fail_errno(err, STASIS_E_IO, "mount '%.100s'", made->rec->mounts[i]->point)
 		      : fd;
 }
 
 /* Until the first process of its pid namespace has mounted the real one, ours stands in: the master and
- * whoever is created earlier need some. */
-static int place_stand_in(struct ns_load *n, const Stasis__Mount *m, struct stasis_error *err)
+ * whoever is created earlier need some; and in a user namespace one may only be mounted where one is. */
+static int place_stand_in(struct ns_made *made, const Stasis__Mount *m, struct stasis_error *err)
 {
-	scoped_fd int fd = fcntl(n->procfs_mount, F_DUPFD_CLOEXEC, 0);
+	bool is_proc = !strcmp(m->type, "proc");
+	int *fd = is_proc ? &made->proc_fd : &made->sys_fd;
 	char place[PATH_MAX + 64];
 
 	(void)snprintf(place, sizeof(place), NEW_ROOT "%s", m->point);
-	if (fd < 0)
-		return stasis_fail_errno(err, STASIS_E_IO, "copy of '/proc'");
-	return move_to(fd, place, err);
+	if (*fd < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "copy of '%s'", is_proc ? "/proc" : "/sys");
+	if (move_to(*fd, place, err) < 0)
+		return -1;
+	/* this one stands now; the next place gets a copy of it */
+	scoped_close_fd(fd);
+	*fd = ns_clone_mount(place, false);
+	return 0;
 }
 
 static bool needs_stand_in(const Stasis__Namespace *rec, size_t i)
@@ -275,8 +315,21 @@ static bool needs_stand_in(const Stasis__Namespace *rec, size_t i)
 	const Stasis__Mount *m = rec->mounts[i];
 
 	/* not on top of another late one, which is not there yet */
-	return is_made_late(m) && !strcmp(m->type, "proc") && m->parent &&
+	return is_made_late(m) && strcmp(m->type, "mqueue") != 0 && m->parent &&
 	       !ns_mount_is_late(rec, m->parent - 1);
+}
+
+/* It stands already, but the flags may have been others. */
+static int adjust(const Stasis__Mount *m, const char *root, struct stasis_error *err)
+{
+	char place[PATH_MAX + 64];
+	scoped_fd int fd = -1;
+
+	(void)snprintf(place, sizeof(place), "%s%s", root, m->point);
+	fd = (int)syscall(SYS_open_tree, AT_FDCWD, place, OPEN_TREE_CLOEXEC);
+	if (fd < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "'%.150s'", m->point);
+	return set_attributes(fd, m, err);
 }
 
 static int place_early(struct ns_load *n, struct ns_made *made, size_t i, struct stasis_error *err)
@@ -288,6 +341,54 @@ static int place_early(struct ns_load *n, struct ns_made *made, size_t i, struct
 		return -1;
 	(void)snprintf(place, sizeof(place), NEW_ROOT "%s", i ? made->rec->mounts[i]->point : "");
 	return move_to(fd, place, err) < 0 ? -1 : set_attributes(fd, made->rec->mounts[i], err);
+}
+
+/* Where a part of the restarter's file systems waits while its mount namespace is made. */
+static void place_of_bind(size_t i, char *buf, size_t size)
+{
+	(void)snprintf(buf, size, WORKPLACE "/bind%zu", i);
+}
+
+static int stand_bind(int fd, const Stasis__Mount *m, size_t i, struct stasis_error *err)
+{
+	char place[64];
+	struct stat st;
+
+	place_of_bind(i, place, sizeof(place));
+	if (fstat(fd, &st) < 0 || (S_ISDIR(st.st_mode) ? mkdir(place, 0755)
+						       : mknod(place, S_IFREG | 0644, 0)) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "place for '%.150s'", m->bind);
+	return move_to(fd, place, err) < 0 ? -1 : set_attributes(fd, m, err);
+}
+
+/* What comes from outside stands in a namespace of ours first: copied from there into that of a lesser user
+ * namespace, its flags are locked. Moved there directly, a read-only mount could be made writable inside. */
+int ns_stand_binds(struct ns_made *m, struct stasis_error *err)
+{
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("stasis", WORKPLACE, "tmpfs", MS_NOSUID, "mode=755") < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "prepare a mount namespace");
+	for (size_t i = 0; i < m->rec->n_mounts; i++)
+		if (m->bind_fds[i] >= 0 && stand_bind(m->bind_fds[i], m->rec->mounts[i], i, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* In the copy. */
+static int take_binds(struct ns_made *m, struct stasis_error *err)
+{
+	for (size_t i = 0; i < m->rec->n_mounts; i++) {
+		char place[64];
+
+		if (m->bind_fds[i] < 0)
+			continue;
+		place_of_bind(i, place, sizeof(place));
+		scoped_close_fd(&m->bind_fds[i]);
+		m->bind_fds[i] = ns_clone_mount(place, m->is_whole[i]);
+		if (m->bind_fds[i] < 0)
+			return stasis_fail_errno(err, STASIS_E_IO, "'%.150s'", m->rec->mounts[i]->bind);
+	}
+	return 0;
 }
 
 static int prepare_workplace(struct stasis_error *err)
@@ -309,13 +410,15 @@ static int change_root(struct stasis_error *err)
 
 int ns_load_mounts(struct ns_load *n, struct ns_made *m, struct stasis_error *err)
 {
-	if (prepare_workplace(err) < 0)
+	if ((m->rec->owner && take_binds(m, err) < 0) || prepare_workplace(err) < 0)
 		return -1;
 	for (size_t i = 0; i < m->rec->n_mounts; i++)
-		if (!ns_mount_is_late(m->rec, i) && place_early(n, m, i, err) < 0)
+		if (!ns_mount_is_late(m->rec, i) &&
+		    (comes_along(m, i) ? adjust(m->rec->mounts[i], NEW_ROOT, err)
+				       : place_early(n, m, i, err)) < 0)
 			return -1;
 	for (size_t i = 0; i < m->rec->n_mounts; i++)
-		if (needs_stand_in(m->rec, i) && place_stand_in(n, m->rec->mounts[i], err) < 0)
+		if (needs_stand_in(m->rec, i) && place_stand_in(m, m->rec->mounts[i], err) < 0)
 			return -1;
 	if (change_root(err) < 0)
 		return -1;
@@ -334,7 +437,7 @@ static int late_part(struct ns_load *n, const Stasis__Namespace *rec, const Stas
 	if (!strcmp(m->subtree, "/"))
 		return make_file_system(n, m, err);
 	(void)snprintf(path, sizeof(path), "%s%s", rec->mounts[m->file_system - 1]->point, m->subtree);
-	fd = ns_clone_mount(path);
+	fd = ns_clone_mount(path, false);
 	return fd < 0 ? stasis_fail_errno(err, STASIS_E_IO, "'%.150s'", path) : fd;
 }
 
@@ -346,10 +449,10 @@ int ns_load_late_mounts(struct ns_load *n, struct ns_made *m, struct stasis_erro
 
 		if (!ns_mount_is_late(m->rec, i))
 			continue;
-		if (needs_stand_in(m->rec, i) && umount2(r->point, MNT_DETACH) < 0)
-			return stasis_fail_errno(err, STASIS_E_IO, "unmount '%s'", r->point);
 		fd = m->bind_fds[i] >= 0 ? fcntl(m->bind_fds[i], F_DUPFD_CLOEXEC, 0)
 					 : late_part(n, m->rec, r, err);
+		if (needs_stand_in(m->rec, i) && fd >= 0 && umount2(r->point, MNT_DETACH) < 0)
+			return stasis_fail_errno(err, STASIS_E_IO, "unmount '%s'", r->point);
 		if (fd < 0 || move_to(fd, r->point, err) < 0 || extract(n, r, r->point, err) < 0 ||
 		    set_attributes(fd, r, err) < 0)
 			return -1;

@@ -95,9 +95,41 @@ int ns_load_make(struct ns_load *n, struct ns_cgroups *cgroups, struct stasis_er
 #define NS_OUTSIDE ((size_t)-1)
 int ns_load_switch(struct ns_load *n, size_t index, struct stasis_error *err);
 
-/* In process `index`, right after its creation by `parent` (NS_OUTSIDE: the master): be in its
- * namespaces. The first one that can mounts what only it can (a /proc of its pid namespace). */
-int ns_load_enter(struct ns_load *n, size_t parent, size_t index, struct stasis_error *err);
+/* In process `index`, right after its creation: be in its namespaces, but for the user namespace. The first
+ * one that can mounts what only it can (a /proc of its pid namespace). */
+int ns_load_enter(struct ns_load *n, size_t index, struct stasis_error *err);
+
+/*
+ * Into its user namespace, with all privileges in that and none outside: the last thing that needs some must
+ * have been done.
+ */
+int ns_load_enter_user(struct ns_load *n, size_t index, struct stasis_error *err);
+
+/* Is the calling process still outside of all of them, and process `index` not to be? */
+bool ns_load_leaves_ours(const struct ns_load *n, size_t index);
+
+/* Is process `index` in a user namespace of the tree's own? n may be NULL. */
+bool ns_load_has_user(const struct ns_load *n, size_t index);
+/* What an id of ours is in there; UINT32_MAX for nothing. */
+uint32_t ns_load_id(struct ns_load *n, size_t index, bool is_gid, uint32_t id);
+/* Can it be given these groups by setgroups(2) from inside? */
+bool ns_load_may_set_groups(struct ns_load *n, size_t index, const uint32_t *groups, size_t nr);
+
+/*
+ * How ids are placed that the process that forks may not choose: begin() makes `pid` the next one in the
+ * outermost pid namespace (0: one that nobody of the tree has), which stays so until end().
+ */
+struct ns_pids {
+	int (*begin)(void *arg, pid_t pid);
+	void (*end)(void *arg);
+	void *arg;
+};
+void ns_load_set_pids(struct ns_load *n, const struct ns_pids *pids);
+
+/* May process `index` have threads besides the first? */
+int ns_load_check_threads(struct ns_load *n, size_t index, struct stasis_error *err);
+/* In how many pid namespaces, from its own outwards, process `index` may choose ids. */
+size_t ns_load_free_levels(struct ns_load *n, size_t index);
 
 /* Who is to be born, and to whom. */
 struct ns_birth {
@@ -113,6 +145,12 @@ struct ns_birth {
  * it is not errno that tells what was wrong.
  */
 struct clone_args;
+/*
+ * Whether a pid namespace must be made from inside of a user namespace where the caller is not: then he forks a
+ * child that calls ns_load_cross() and then ns_load_fork() with CLONE_PARENT.
+ */
+bool ns_load_needs_crossing(struct ns_load *n, const struct ns_birth *b);
+int ns_load_cross(struct ns_load *n, const struct ns_birth *b, struct stasis_error *err);
 pid_t ns_load_fork(struct ns_load *n, const struct ns_birth *b, struct clone_args *args);
 
 /* In process `index`, when its children exist: a descriptor of the pid namespace where future ones

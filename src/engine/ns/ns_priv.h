@@ -7,7 +7,22 @@
 #include "lib/scoped.h"
 #include "ns/ns.h"
 
-enum { NS_MAX = 64, NS_MAX_MOUNTS = 4096, NS_MAX_HIERARCHIES = 64, NS_NR_KINDS = 7 };
+#include <sys/stat.h>
+
+enum { NS_MAX = 64, NS_MAX_MOUNTS = 4096, NS_MAX_HIERARCHIES = 64, NS_NR_KINDS = 8 };
+
+#define NS_NO_ID UINT32_MAX
+
+/* ---- users_map.c ---- */
+
+struct ns_users {
+	const Stasis__Namespace *(*find)(void *arg, uint32_t id); /* a record that was checked */
+	void *arg;
+};
+
+/* An id of ours in that user namespace; NS_NO_ID when it has none. */
+uint32_t ns_map_id(const struct ns_users *u, uint32_t ns, bool is_gid, uint32_t id);
+bool ns_is_user_below(const struct ns_users *u, uint32_t ns, uint32_t above); /* or the same */
 
 /* ---- mountinfo.c ---- */
 
@@ -65,7 +80,24 @@ void ns_save_report(struct ns_save *n, struct task *t, const char *fmt, ...)
 /* Id of the pid namespace whose first process is shown as number 1 in that /proc; 0 for another. */
 uint32_t ns_save_pids_of(struct ns_save *n, int proc_dirfd);
 
-/* Run fn(arg) in a process of its own that has joined the namespace `name` ("mnt") of t. Descriptors and
+struct ns_entry *ns_save_find(struct ns_save *n, const struct stat *ns);
+struct ns_entry *ns_save_new(struct ns_save *n, struct task *t, Stasis__NamespaceType type,
+			     const struct stat *ns);
+/* A process outside of the tree that is in this namespace, 0 for none. */
+pid_t ns_save_outsider(struct ns_save *n, const char *name, const struct stat *ns);
+Stasis__Membership *ns_save_member_of(struct ns_save *n, const struct task *t); /* made if need be */
+
+/* users_save.c: the user namespace a task is in; the one that the namespace e, the link of e->first,
+ * belongs to. */
+int ns_save_user(struct ns_save *n, struct task *t, struct stasis_error *err);
+int ns_save_owner(struct ns_save *n, struct ns_entry *e, const char *link, struct stasis_error *err);
+bool ns_is_own_user(int ns_fd);
+
+/* In a user namespace that was just joined: be its root, so that files that are made have an owner. */
+void ns_become_root(void);
+
+/* Run fn(arg) in a process of its own that has joined the namespace `name` ("mnt") of t, and the user
+ * namespace that it belongs to. Descriptors and
  * shared memory are how it gives results; its error becomes ours. */
 typedef int (*ns_inside_fn)(void *arg, struct stasis_error *err);
 int ns_run_inside(const struct task *t, const char *name, ns_inside_fn fn, void *arg,
@@ -95,6 +127,8 @@ struct ns_made {
 	int fd;		     /* refers to it; -1 before, and for a pid namespace */
 	size_t first;	     /* index of the first process in it */
 	int *bind_fds;	     /* of the restarter's file systems, by mount; -1 for none */
+	int proc_fd, sys_fd; /* copies of the restarter's /proc and /sys */
+	bool *is_whole;	     /* with all that is mounted on it */
 	size_t late_proc;    /* who mounts what only a process inside of other namespaces can */
 };
 
@@ -106,14 +140,29 @@ struct ns_load {
 	uint32_t nr;
 	int own[NS_NR_KINDS]; /* the restarter's, by type */
 	int procfs;	      /* its /proc */
-	int procfs_mount;     /* a copy of that mount, standing nowhere */
 	size_t at;	      /* ns_load_switch() */
 	struct ns_archive *archive; /* NULL: no files to put back */
+	bool keeps_net; /* the restarter's network cannot be joined again: it belongs to somebody above */
 	struct ns_cgroups *cgroups; /* NULL: not asked for */
+	/* of the calling process, which copies it at its birth: whose namespaces and which user namespace */
+	size_t here;
+	uint32_t user;
+	const struct ns_pids *pids;
 };
 
-int ns_clone_mount(const char *path); /* a private copy that stands nowhere; -1 with errno */
+/* users_load.c */
+int ns_check_owner(struct ns_load *n, const Stasis__Namespace *rec, struct stasis_error *err);
+int ns_check_user(struct ns_load *n, uint32_t from, uint32_t to, struct stasis_error *err);
+int ns_make_user(struct ns_load *n, const Stasis__Namespace *rec, struct stasis_error *err);
+int ns_load_join_user(struct ns_load *n, uint32_t id, struct stasis_error *err);
+uint32_t ns_owner_of_pids(const struct ns_load *n, uint32_t id);
+/* Of `nr_levels` pid namespaces, `pids` and those above it, in how many somebody in `user` may choose. */
+size_t ns_free_levels(struct ns_load *n, uint32_t pids, size_t nr_levels, uint32_t user);
+
+/* A private copy that stands nowhere, with what is mounted on it when `is_whole`; -1 with errno. */
+int ns_clone_mount(const char *path, bool is_whole);
 int ns_load_open_binds(struct ns_load *n, struct ns_made *m, struct stasis_error *err);
+int ns_stand_binds(struct ns_made *m, struct stasis_error *err); /* outside of its user namespace */
 int ns_load_mounts(struct ns_load *n, struct ns_made *m, struct stasis_error *err);
 int ns_load_late_mounts(struct ns_load *n, struct ns_made *m, struct stasis_error *err);
 int ns_check_mounts(const Stasis__Namespace *rec, struct stasis_error *err);

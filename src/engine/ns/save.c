@@ -64,10 +64,32 @@ static int no_memory(struct stasis_error *err)
 
 /* ---- inside of another namespace ---- */
 
+void ns_become_root(void)
+{
+	/* without a map, or without id 0 in it, we stay who we are */
+	(void)!setresgid(0, 0, 0);
+	(void)!setresuid(0, 0, 0);
+}
+
+/* Who is not privileged here may be so in the user namespace that it belongs to. */
+static int join_owner(int ns_fd)
+{
+	scoped_fd int owner = ioctl(ns_fd, NS_GET_USERNS);
+
+	if (owner < 0 || ns_is_own_user(owner))
+		return 0;
+	if (setns(owner, CLONE_NEWUSER) < 0)
+		return -1;
+	ns_become_root();
+	return 0;
+}
+
 static _Noreturn void inside_main(int ns_fd, ns_inside_fn fn, void *arg, struct stasis_error *shared)
 {
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (setns(ns_fd, 0) < 0)
+	bool has_joined = join_owner(ns_fd) == 0 && setns(ns_fd, 0) == 0;
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* changing credentials clears it */
+	if (!has_joined)
 		(void)stasis_fail_errno(shared, STASIS_E_DENIED, "join its namespace");
 	else if (fn(arg, shared) == 0)
 		_exit(0);
@@ -126,8 +148,7 @@ static bool is_in_tree(const struct tree *tree, pid_t pid)
 	return false;
 }
 
-/* A process outside of the tree that is in this namespace, 0 for none. */
-static pid_t find_outsider(struct ns_save *n, const char *name, const struct stat *ns)
+pid_t ns_save_outsider(struct ns_save *n, const char *name, const struct stat *ns)
 {
 	scoped_fd int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	scoped_free int *pids = NULL;
@@ -147,7 +168,7 @@ static pid_t find_outsider(struct ns_save *n, const char *name, const struct sta
 	return 0;
 }
 
-static struct ns_entry *find_entry(struct ns_save *n, const struct stat *ns)
+struct ns_entry *ns_save_find(struct ns_save *n, const struct stat *ns)
 {
 	for (struct ns_entry *e = n->entries; e; e = e->next)
 		if (e->dev == ns->st_dev && e->ino == ns->st_ino)
@@ -235,8 +256,8 @@ static void check_left_alone(struct ns_save *n, struct ns_entry *e, const char *
 		       name, outsider);
 }
 
-static struct ns_entry *new_entry(struct ns_save *n, struct task *t, Stasis__NamespaceType type,
-				  const struct stat *ns)
+struct ns_entry *ns_save_new(struct ns_save *n, struct task *t, Stasis__NamespaceType type,
+			       const struct stat *ns)
 {
 	struct ns_entry *e = arena_alloc(&n->arena, sizeof(*e));
 
@@ -255,13 +276,15 @@ static struct ns_entry *new_entry(struct ns_save *n, struct task *t, Stasis__Nam
 static int add_entry(struct ns_save *n, struct task *t, size_t kind, const struct stat *ns,
 		     struct ns_entry **ret, struct stasis_error *err)
 {
-	pid_t outsider = find_outsider(n, kinds[kind].name, ns);
-	struct ns_entry *e = new_entry(n, t, kinds[kind].type, ns);
+	pid_t outsider = ns_save_outsider(n, kinds[kind].name, ns);
+	struct ns_entry *e = ns_save_new(n, t, kinds[kind].type, ns);
 	int named = 0;
 
 	if (!e)
 		return no_memory(err);
 	*ret = e;
+	if (ns_save_owner(n, e, kinds[kind].name, err) < 0)
+		return -1;
 	if (kinds[kind].type == STASIS__NAMESPACE_TYPE__NAMESPACE_NET)
 		named = find_named(n, e);
 	if (named < 0)
@@ -293,7 +316,7 @@ static uint32_t *field_of(Stasis__Membership *m, Stasis__NamespaceType type)
 	}
 }
 
-static Stasis__Membership *member_of(struct ns_save *n, const struct task *t)
+Stasis__Membership *ns_save_member_of(struct ns_save *n, const struct task *t)
 {
 	Stasis__Membership **m = &n->members[t->index];
 
@@ -323,12 +346,12 @@ static int save_one(struct ns_save *n, struct task *t, size_t kind,
 	if (!is_elsewhere(t, kinds[kind].link, own->kinds[kind]) ||
 	    !stat_ns(t->procfd, kinds[kind].name, &theirs))
 		return 0;
-	e = find_entry(n, &theirs);
+	e = ns_save_find(n, &theirs);
 	if (!e && add_entry(n, t, kind, &theirs, &e, err) < 0)
 		return -1;
 	if (e->is_left_alone)
 		return 0;
-	m = member_of(n, t);
+	m = ns_save_member_of(n, t);
 	if (!m)
 		return no_memory(err);
 	*field_of(m, kinds[kind].type) = e->rec.id;
@@ -337,24 +360,38 @@ static int save_one(struct ns_save *n, struct task *t, size_t kind,
 
 /* ---- pid namespaces: who is in which follows from the ids ---- */
 
-static pid_t first_outsider_with_pids(struct ns_save *n, const struct stat *ns)
+/* The one above; those of its processes' parents are known before. */
+static uint32_t parent_pids(struct ns_save *n, const struct task *t, const char *link)
 {
-	return find_outsider(n, "pid", ns);
+	scoped_fd int fd = -1, parent = -1;
+	struct ns_entry *e = NULL;
+	char path[32];
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "ns/%s", link);
+	fd = openat(t->procfd, path, O_RDONLY | O_CLOEXEC);
+	parent = fd < 0 ? -1 : ioctl(fd, NS_GET_PARENT);
+	if (parent >= 0 && fstat(parent, &st) == 0)
+		e = ns_save_find(n, &st);
+	return e ? e->rec.id : 0;
 }
 
 /* Id of the namespace behind a link of /proc/PID/ns, which is below the tree's; 0 when it is left alone. */
-static int pid_entry(struct ns_save *n, struct task *t, const struct stat *ns, uint32_t *ret,
-		     struct stasis_error *err)
+static int pid_entry(struct ns_save *n, struct task *t, const char *link, const struct stat *ns,
+		     uint32_t *ret, struct stasis_error *err)
 {
-	struct ns_entry *e = find_entry(n, ns);
+	struct ns_entry *e = ns_save_find(n, ns);
 	pid_t outsider;
 
 	if (!e) {
-		e = new_entry(n, t, STASIS__NAMESPACE_TYPE__NAMESPACE_PID, ns);
+		e = ns_save_new(n, t, STASIS__NAMESPACE_TYPE__NAMESPACE_PID, ns);
 		if (!e)
 			return no_memory(err);
+		if (ns_save_owner(n, e, link, err) < 0)
+			return -1;
+		e->rec.parent_pids = parent_pids(n, t, link);
 		e->rec.id = ++n->nr;
-		outsider = first_outsider_with_pids(n, ns);
+		outsider = ns_save_outsider(n, "pid", ns);
 		if (outsider)
 			ns_save_report(n, t,
 				       "is in a pid namespace that it shares with process %d, which is "
@@ -392,10 +429,10 @@ static int save_pids_for_children(struct ns_save *n, struct task *t, const char 
 				     "until it has forked");
 		return 0;
 	}
-	m = member_of(n, t);
+	m = ns_save_member_of(n, t);
 	if (!m)
 		return no_memory(err);
-	return pid_entry(n, t, &st, &m->pid_for_children, err);
+	return pid_entry(n, t, "pid_for_children", &st, &m->pid_for_children, err);
 }
 
 static int save_pids(struct ns_save *n, struct task *t, struct stasis_error *err)
@@ -405,14 +442,14 @@ static int save_pids(struct ns_save *n, struct task *t, struct stasis_error *err
 	struct stat st;
 
 	if (t->nr_inner) {
-		m = member_of(n, t);
+		m = ns_save_member_of(n, t);
 		if (!m || save_ids(n, t, m, err) < 0)
 			return no_memory(err);
 	}
 	if (t->state == TASK_ZOMBIE || !proc_read_ns(t->procfd, "ns/pid", own))
 		return 0; /* a zombie's namespace is that of its parent, or its own first's */
 	if (t->nr_inner && stat_ns(t->procfd, "pid", &st) &&
-	    pid_entry(n, t, &st, &member_of(n, t)->pid, err) < 0)
+	    pid_entry(n, t, "pid", &st, &ns_save_member_of(n, t)->pid, err) < 0)
 		return -1;
 	return save_pids_for_children(n, t, own, err);
 }
@@ -424,22 +461,11 @@ uint32_t ns_save_pids_of(struct ns_save *n, int proc_dirfd)
 
 	if (fstatat(proc_dirfd, "1/ns/pid", &st, 0) < 0)
 		return 0;
-	e = find_entry(n, &st);
+	e = ns_save_find(n, &st);
 	return e ? e->rec.id : 0;
 }
 
 /* ---- all of it ---- */
-
-static void check_user(struct ns_save *n, struct task *t, const struct own_namespaces *own)
-{
-	struct stat theirs;
-
-	if (!is_elsewhere(t, "ns/user", own->user) || !stat_ns(t->procfd, "user", &theirs) ||
-	    find_outsider(n, "user", &theirs))
-		return;
-	ns_save_report(n, t, "is in a user namespace of its own, which is not supported yet; start the "
-			     "container as root without one, or checkpoint from inside of it");
-}
 
 static int read_own(struct own_namespaces *ret, struct stasis_error *err)
 {
@@ -468,7 +494,8 @@ static int collect(struct ns_save *n, struct stasis_error *err)
 	tree_for_each(n->tree, i, t) {
 		if (t->state == TASK_ZOMBIE)
 			continue;
-		check_user(n, t, &own);
+		if (is_elsewhere(t, "ns/user", own.user) && ns_save_user(n, t, err) < 0)
+			return stasis_fail_prefix(err, "%s(%d)", t->comm, t->pid);
 		for (size_t k = 0; k < NR_KINDS; k++)
 			if (save_one(n, t, k, &own, err) < 0)
 				return stasis_fail_prefix(err, "%s(%d)", t->comm, t->pid);
@@ -541,10 +568,25 @@ static int put_entry(struct ns_entry *e, uint64_t (*fresh)(void *arg), void *arg
 	return 0;
 }
 
-static bool is_member(const Stasis__Membership *m, uint32_t id)
+static uint32_t owner_of(const struct ns_save *n, uint32_t id)
 {
-	return m->mnt == id || m->net == id || m->uts == id || m->ipc == id || m->cgroup == id ||
-	       m->pid == id || m->pid_for_children == id;
+	for (const struct ns_entry *e = n->entries; e; e = e->next)
+		if (e->rec.id == id)
+			return e->rec.owner;
+	return 0;
+}
+
+/* It is in it, or in one that belongs to it. */
+static bool is_needed(const struct ns_save *n, const Stasis__Membership *m, uint32_t id)
+{
+	const uint32_t own[] = {m->mnt,	   m->net, m->uts,		m->ipc,
+				m->cgroup, m->pid, m->pid_for_children, m->user};
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		for (uint32_t up = own[i]; up; up = owner_of(n, up))
+			if (up == id)
+				return true;
+	return false;
 }
 
 int ns_save_write(struct ns_save *n, const struct task *t, uint64_t (*fresh)(void *arg), void *arg,
@@ -553,7 +595,7 @@ int ns_save_write(struct ns_save *n, const struct task *t, uint64_t (*fresh)(voi
 	const Stasis__Membership *m = n->members[t->index];
 
 	for (struct ns_entry *e = n->entries; m && e; e = e->next)
-		if (e->rec.id && is_member(m, e->rec.id) && put_entry(e, fresh, arg, w, err) < 0)
+		if (e->rec.id && is_needed(n, m, e->rec.id) && put_entry(e, fresh, arg, w, err) < 0)
 			return -1;
 	return 0;
 }

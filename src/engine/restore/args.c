@@ -227,25 +227,33 @@ static void fill_timed(struct zone *z, const Stasis__Thread *th, const struct ar
 	t->timed_nr = th->timed_nr;
 }
 
-static int fill_thread_creds(struct restore *r, struct zone *z, const Stasis__Thread *th,
-			     struct restorer_thread *t, struct stasis_error *err)
+static int fill_thread_creds(struct restore *r, struct zone *z, const struct restore_proc *p,
+			     const Stasis__Thread *th, struct restorer_thread *t, struct stasis_error *err)
 {
 	scoped_free uint32_t *groups = calloc(ARGS_MAX_GROUPS, sizeof(*groups));
 
 	if (!groups)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for group ids");
-	if (creds_fill(r, th, &t->creds, groups, ARGS_MAX_GROUPS, err) < 0)
+	if (creds_fill(r, p, th, &t->creds, groups, ARGS_MAX_GROUPS, err) < 0)
 		return -1;
-	t->creds.groups = put(z, groups, t->creds.nr_groups * sizeof(*groups));
+	if (t->creds.nr_groups != RESTORER_KEEP_GROUPS)
+		t->creds.groups = put(z, groups, t->creds.nr_groups * sizeof(*groups));
 	return 0;
 }
 
 /* load.c made sure that they fit. */
-static void fill_tids(const Stasis__Thread *th, struct restorer_thread *t)
+static void fill_tids(const struct restore *r, const struct restore_proc *p, const Stasis__Thread *th,
+		      struct restorer_thread *t)
 {
+	size_t nr_free = r->ns ? ns_load_free_levels(r->ns, p->index) : 1;
+
 	for (size_t i = th->n_inner_tids; i-- > 0;)
 		t->tids[t->nr_tids++] = th->inner_tids[i];
 	t->tids[t->nr_tids++] = (int32_t)th->tid;
+	if (nr_free >= t->nr_tids)
+		return;
+	t->placed_tid = (int32_t)th->tid;
+	t->nr_tids = (uint32_t)nr_free;
 }
 
 bool restore_has_late_pdeath(const struct restore *r, const struct restore_proc *p)
@@ -254,12 +262,13 @@ bool restore_has_late_pdeath(const struct restore *r, const struct restore_proc 
 }
 
 /* What a thread that has ended still has. */
-static int fill_ended(struct restore *r, struct zone *z, const Stasis__Thread *th, uint64_t args,
-		      struct restorer_thread *t, struct stasis_error *err)
+static int fill_ended(struct restore *r, struct zone *z, const struct restore_proc *p,
+		      const Stasis__Thread *th, uint64_t args, struct restorer_thread *t,
+		      struct stasis_error *err)
 {
 	t->args = args;
 	t->stack_top = take(z, RESTORER_STACK, ARGS_ALIGN) + RESTORER_STACK;
-	fill_tids(th, t);
+	fill_tids(r, p, th, t);
 	t->timed_nr = -1;
 	fill_sched(th, t);
 	t->affinity = put(z, th->affinity.data, th->affinity.len);
@@ -267,7 +276,7 @@ static int fill_ended(struct restore *r, struct zone *z, const Stasis__Thread *t
 	t->ioprio = th->ioprio;
 	t->personality = th->personality;
 	(void)snprintf(t->comm, sizeof(t->comm), "%s", th->comm);
-	return fill_thread_creds(r, z, th, t, err);
+	return fill_thread_creds(r, z, p, th, t, err);
 }
 
 static void fill_place(struct zone *z, const Stasis__Process *p, const Stasis__Thread *th,
@@ -345,7 +354,7 @@ static int fill_thread(struct restore *r, struct zone *z, struct restore_proc *p
 	const Stasis__Thread *th = p->threads[k];
 	struct arch_regs regs = restore_regs(p, k);
 
-	if (fill_ended(r, z, th, args, t, err) < 0)
+	if (fill_ended(r, z, p, th, args, t, err) < 0)
 		return -1;
 	t->altstack_sp = th->altstack_sp;
 	t->altstack_size = th->altstack_size;
@@ -380,7 +389,7 @@ static int fill_leader(struct restore *r, struct zone *z, const struct restore_p
 
 	if (!p->process->leader)
 		return 0;
-	if (fill_ended(r, z, p->process->leader, args_address(r), t, err) < 0)
+	if (fill_ended(r, z, p, p->process->leader, args_address(r), t, err) < 0)
 		return -1;
 	t->altstack_flags = SS_DISABLE;
 	t->mce_kill = PR_MCE_KILL_DEFAULT;
@@ -449,10 +458,11 @@ static void take_used_cpu(const Stasis__Process *p, uint64_t limit[2])
 }
 
 /* A limit above our own hard limit needs CAP_SYS_RESOURCE: without it ours is the most there is. */
-static void fill_rlimits(struct restore *r, struct zone *z, const Stasis__Process *p,
+static void fill_rlimits(struct restore *r, struct zone *z, const struct restore_proc *proc,
 			 struct restorer_args *a)
 {
-	bool may_raise = r->own_caps >> CAP_SYS_RESOURCE & 1;
+	const Stasis__Process *p = proc->process;
+	bool may_raise = r->own_caps >> CAP_SYS_RESOURCE & 1 && !ns_load_has_user(r->ns, proc->index);
 	uint64_t limits[RESTORER_NLIMITS][2] = {{0}};
 
 	for (size_t i = 0; i < p->n_rlimits; i++) {
@@ -620,7 +630,7 @@ int args_build(struct restore *r, struct restore_proc *p, const struct args_fds 
 	a->syncs_filters = have_same_filters(r, p);
 	fill_timers(&z, p->process, a);
 	fill_locks(r, &z, p, a);
-	fill_rlimits(r, &z, p->process, a);
+	fill_rlimits(r, &z, p, a);
 	fill_mm(&z, p->mm, fds, a);
 	fill_future(p, a);
 	a->nr_pending = p->process->n_pending;

@@ -232,12 +232,43 @@ pid_t birth_pid_seen_by(const struct restore_proc *who, const struct restore_pro
 	return in && level <= in->n_inner_pids ? in->inner_pids[level - 1] : 0;
 }
 
+static int create_one(struct restore *r, size_t creator, struct restore_proc *p, uint64_t flags,
+		      struct stasis_error *err);
+
 static void note_helper(struct restore *r, pid_t pid)
 {
 	uint32_t slot = __atomic_fetch_add(&r->shared->nr_helpers, 1, __ATOMIC_SEQ_CST);
 
 	if (slot < sizeof(r->shared->helpers) / sizeof(r->shared->helpers[0]))
 		r->shared->helpers[slot] = pid;
+}
+
+/* A pid namespace belongs to the user namespace in which it is made: a short-lived process goes there. */
+static int create_by_crossing(struct restore *r, const struct ns_birth *b, struct restore_proc *p,
+			      struct stasis_error *err)
+{
+	struct stasis_error child_err;
+	struct clone_args args = {.exit_signal = exit_signal_of(p)};
+	int status;
+	pid_t pid;
+
+	if (pids_begin(r, 0) < 0)
+		return stasis_fail(err, STASIS_E_INTERNAL, "no pid for a helper");
+	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	if (pid != 0)
+		pids_end(r);
+	if (pid < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "fork");
+	if (pid > 0)
+		return waitpid(pid, &status, __WALL) == pid && WIFEXITED(status) && !WEXITSTATUS(status)
+			       ? 0
+			       : shared_error(r, err);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (creds_before_user(r, p, &child_err) == 0 && ns_load_cross(r->ns, b, &child_err) == 0 &&
+	    create_one(r, b->creator, p, CLONE_PARENT, &child_err) == 0)
+		_exit(0);
+	shared_fail(r, &child_err);
+	_exit(1);
 }
 
 /* creator: whose namespaces the caller is in */
@@ -248,8 +279,11 @@ static int create_one(struct restore *r, size_t creator, struct restore_proc *p,
 				   .like = p->index,
 				   .pid = (pid_t)p->process->pid,
 				   .own_pid = own_pid(p)};
-	pid_t pid = fork_as(r, &b, flags, exit_signal_of(p));
+	pid_t pid;
 
+	if (r->ns && ns_load_needs_crossing(r->ns, &b))
+		return create_by_crossing(r, &b, p, err);
+	pid = fork_as(r, &b, flags, exit_signal_of(p));
 	if (pid == 0)
 		task_run(r, p->index);
 	if (pid < 0)
@@ -324,7 +358,7 @@ int birth_create(struct restore *r, size_t creator, enum birth_by by, struct sta
 /* The root becomes a child of the caller, or of the namespace's first process. */
 int birth_create_root(struct restore *r, struct stasis_error *err)
 {
-	return create_one(r, NS_OUTSIDE, &r->procs[0], r->is_namespace ? 0 : CLONE_PARENT, err);
+	return create_one(r, NS_OUTSIDE, &r->procs[0], r->is_first ? 0 : CLONE_PARENT, err);
 }
 
 int birth_enter_session(struct restore *r, struct restore_proc *p, struct stasis_error *err)

@@ -76,6 +76,9 @@ static int make_namespaces(struct restore *r, struct stasis_error *err)
 		return -1;
 	if (!r->ns)
 		return 0;
+	for (size_t i = 0; i < r->nr; i++)
+		if (r->procs[i].nr_threads > 1 && ns_load_check_threads(r->ns, i, err) < 0)
+			return -1;
 	r->s->enter = enter_place;
 	r->s->enter_arg = r;
 	return ns_load_make(r->ns, r->cgroups, err);
@@ -237,8 +240,9 @@ int build_tree(struct restore *r, struct stasis_error *err)
 	r->shared->control.nr_threads = (uint32_t)r->nr_threads;
 	if (fault_point("restore.opened", err) < 0)
 		return -1;
-	if (birth_create_root(r, err) < 0 || await_threads(r, err) < 0 || hand_over_stop(r, err) < 0)
+	if (pids_start(r, err) < 0 || birth_create_root(r, err) < 0 || await_threads(r, err) < 0 || hand_over_stop(r, err) < 0)
 		return -1;
+	pids_stop(r);
 	if (fault_point("restore.stopped", err) < 0)
 		return -1;
 	if (cgroups_place_threads(r, err) < 0)

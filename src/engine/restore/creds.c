@@ -90,13 +90,52 @@ int creds_become_owner(struct restore *r, struct stasis_error *err)
 	return 0;
 }
 
-int creds_fill(struct restore *r, const Stasis__Thread *th, struct restorer_creds *ret,
-	       uint32_t *groups, size_t max_groups, struct stasis_error *err)
+int creds_before_user(struct restore *r, const struct restore_proc *p, struct stasis_error *err)
+{
+	const Stasis__Creds *c = p->nr_threads ? p->threads[0]->creds : NULL;
+
+	if (!c || r->is_user_namespace || !r->is_trusted || geteuid() != 0 ||
+	    !ns_load_leaves_ours(r->ns, p->index) ||
+	    ns_load_may_set_groups(r->ns, p->index, c->groups, c->n_groups))
+		return 0;
+	/* in another one there may be no name for them either */
+	if (setgroups(c->n_groups, c->groups) < 0 && errno != EINVAL)
+		return stasis_fail_errno(err, STASIS_E_DENIED, "groups of process %u", p->process->pid);
+	return 0;
+}
+
+/* Ids as they are called inside; what has no name there is as it was at the birth. All capabilities in there
+ * can be had. */
+static int fill_in_user(struct restore *r, const struct restore_proc *p, struct restorer_creds *ret,
+			uint32_t *groups)
+{
+	uint32_t *const uids[] = {&ret->ruid, &ret->euid, &ret->suid, &ret->fsuid};
+	uint32_t *const gids[] = {&ret->rgid, &ret->egid, &ret->sgid, &ret->fsgid};
+
+	for (size_t i = 0; i < 4; i++) {
+		*uids[i] = ns_load_id(r->ns, p->index, false, *uids[i]);
+		*gids[i] = ns_load_id(r->ns, p->index, true, *gids[i]);
+	}
+	if (r->is_user_namespace || !ns_load_may_set_groups(r->ns, p->index, groups, ret->nr_groups))
+		ret->nr_groups = RESTORER_KEEP_GROUPS;
+	else
+		for (size_t i = 0; i < ret->nr_groups; i++)
+			groups[i] = ns_load_id(r->ns, p->index, true, groups[i]);
+	ret->mode = RESTORER_CREDS_ALL;
+	return 0;
+}
+
+int creds_fill(struct restore *r, const struct restore_proc *p, const Stasis__Thread *th,
+	       struct restorer_creds *ret, uint32_t *groups, size_t max_groups, struct stasis_error *err)
 {
 	struct restorer_creds own = {.cap_prm = r->own_caps, .cap_bnd = r->own_caps};
 
 	memset(ret, 0, sizeof(*ret));
 	ret->no_new_privs = th->creds->no_new_privs;
+	if (ns_load_has_user(r->ns, p->index))
+		return fill_saved(th->creds, ret, groups, max_groups, err) < 0
+			       ? -1
+			       : fill_in_user(r, p, ret, groups);
 	if (r->is_user_namespace) {
 		/* no ids but one's own in there; of the namespace's capabilities what there was */
 		if (fill_saved(th->creds, ret, groups, max_groups, err) < 0)

@@ -4,6 +4,7 @@
  * user namespace gives the right to choose there. Inside, the user keeps his own ids.
  */
 #include "lib/io.h"
+#include "lib/proc.h"
 #include "lib/scoped.h"
 #include "restore/restore_priv.h"
 
@@ -152,7 +153,17 @@ void namespace_serve(struct restore *r)
 	}
 }
 
-pid_t namespace_root_pid(pid_t first)
+/* In status its ids stand from our pid namespace inwards. */
+static bool is_root(const struct restore *r, pid_t pid)
+{
+	scoped(proc_status_done) struct proc_status st = {.groups = NULL};
+	scoped_fd int procfd = proc_open(pid, NULL);
+
+	return procfd >= 0 && proc_read_status(procfd, "status", &st, NULL) == 0 && st.nr_ns_ids > 1 &&
+	       st.ns_pid[1] == (pid_t)r->procs[0].process->pid;
+}
+
+pid_t namespace_root_pid(const struct restore *r, pid_t first)
 {
 	char path[64];
 	scoped_free char *text = NULL;
@@ -161,5 +172,13 @@ pid_t namespace_root_pid(pid_t first)
 	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", first, first);
 	if (io_read_file_at(AT_FDCWD, path, CHILDREN_MAX_BYTES, &text, &len, NULL) < 0)
 		return 0;
+	for (char *p = text, *end; *p; p = end + (*end == ' ')) {
+		pid_t pid = (pid_t)strtol(p, &end, 10);
+
+		if (end == p)
+			break;
+		if (is_root(r, pid))
+			return pid;
+	}
 	return (pid_t)strtol(text, NULL, 10);
 }

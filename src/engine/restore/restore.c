@@ -35,7 +35,7 @@ static int choose_way(struct restore *r, struct stasis_error *err)
 {
 	r->own_caps = permitted_caps();
 	r->is_user_namespace = !r->s->caps.has_set_tid;
-	r->is_namespace = r->is_user_namespace;
+	r->is_namespace = r->is_user_namespace || pids_are_needed(r);
 	if (!r->is_namespace && restore_wait_for_pids(r, err) < 0) {
 		if (!r->s->is_forced)
 			return -1;
@@ -43,9 +43,43 @@ static int choose_way(struct restore *r, struct stasis_error *err)
 	}
 	s_info(r->s, "restarting %zu processes %s", r->nr,
 	       r->is_user_namespace ? "in a user and pid namespace of their own"
+	       : pids_are_needed(r) ? "in a pid namespace of their own (they have user namespaces)"
 	       : r->is_namespace    ? "in a pid namespace of their own (a pid is in use)"
 				    : "with their pids in this pid namespace");
 	return 0;
+}
+
+static void report_done(struct restore *r)
+{
+	/* the caller may end at once when it knows */
+	(void)prctl(PR_SET_PDEATHSIG, 0);
+	__atomic_store_n(&r->shared->outcome, RESTORE_DONE, __ATOMIC_SEQ_CST);
+	shared_wake(&r->shared->outcome);
+}
+
+/* Without privilege outside, the builder cannot come back from a network of the tree's own, in which the
+ * first process of the pid namespace has no business: then it is another process. */
+static void part_from_builder(struct restore *r)
+{
+	pid_t pid = pids_fork(r);
+	int status = 1;
+
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		return;
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+		_exit(1); /* who failed has said why */
+	report_done(r);
+	namespace_serve(r);
+}
+
+static bool has_network(const struct restore *r)
+{
+	for (size_t i = 0; i < r->nr; i++)
+		if (r->procs[i].process->namespaces && r->procs[i].process->namespaces->net)
+			return true;
+	return false;
 }
 
 static void __attribute__((__noreturn__)) builder_main(struct restore *r)
@@ -53,16 +87,18 @@ static void __attribute__((__noreturn__)) builder_main(struct restore *r)
 	struct stasis_error err;
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	r->is_first = r->is_namespace && !(r->is_user_namespace && has_network(r));
+	if (r->is_namespace && !r->is_first)
+		part_from_builder(r);
 	if (build_tree(r, &err) < 0) {
 		shared_fail(r, &err);
 		fd_load_free(r->fds); /* puts files back that it changed */
 		_exit(1);
 	}
-	/* the caller may end at once when it knows */
-	(void)prctl(PR_SET_PDEATHSIG, 0);
-	__atomic_store_n(&r->shared->outcome, RESTORE_DONE, __ATOMIC_SEQ_CST);
-	shared_wake(&r->shared->outcome);
-	if (r->is_namespace)
+	if (r->is_namespace && !r->is_first)
+		_exit(0);
+	report_done(r);
+	if (r->is_first)
 		namespace_serve(r);
 	_exit(0);
 }
@@ -149,7 +185,7 @@ static int run_builder(struct restore *r, struct stasis_restored *ret, struct st
 		return -1;
 	}
 	ret->saved_pid = (pid_t)r->procs[0].process->pid;
-	ret->root = r->is_namespace ? namespace_root_pid(builder) : ret->saved_pid;
+	ret->root = r->is_namespace ? namespace_root_pid(r, builder) : ret->saved_pid;
 	ret->nr_procs = r->nr;
 	ret->status_fd = r->status_fd;
 	r->status_fd = -1;

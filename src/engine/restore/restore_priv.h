@@ -84,6 +84,7 @@ struct restore {
 	struct restore_shared *shared;
 	size_t shared_len;
 	bool is_namespace; /* in a pid namespace of its own */
+	bool is_first;	   /* the builder is the first process of that */
 	bool inherits_group; /* the root's process group is the caller's */
 	bool is_user_namespace; /* that namespace came with a user namespace: no other ids */
 	uint64_t own_caps;   /* permitted capabilities of the caller */
@@ -99,6 +100,8 @@ struct restore {
 	struct ns_proc *ns_procs;
 	struct ns_load *ns; /* NULL: no namespaces to make */
 	struct ns_cgroups *cgroups; /* NULL: those of the restarter */
+	struct ns_pids pids_ops;
+	pid_t pids_helper; /* 0: none runs */
 	int status_fd;	   /* namespace: where its first process reports the root's end, else -1 */
 	pid_t outer_group; /* process group that stands for a group whose leader is outside */
 };
@@ -174,12 +177,22 @@ int vdso_plan(struct restore *r, struct restore_proc *p, uint64_t space, struct 
 /* An image that is not trusted names files and ids at will: the builder and all it makes become the
  * image's owner before anything is opened, and keep only the right to choose pids. */
 int creds_become_owner(struct restore *r, struct stasis_error *err);
-int creds_fill(struct restore *r, const Stasis__Thread *th, struct restorer_creds *ret,
+/* Before process p goes into its user namespace: groups that it cannot be given inside. */
+int creds_before_user(struct restore *r, const struct restore_proc *p, struct stasis_error *err);
+int creds_fill(struct restore *r, const struct restore_proc *p, const Stasis__Thread *th, struct restorer_creds *ret,
 	       uint32_t *groups, size_t max_groups, struct stasis_error *err);
 
 /* clocks.c: a time namespace for the tree, when one is wanted; before its first process. */
 int clocks_check(struct restore *r, struct stasis_error *err);
 int clocks_enter(struct restore *r, struct stasis_error *err);
+
+/* pids.c: for a tree with user namespaces of its own, a helper of the builder's */
+bool pids_are_needed(const struct restore *r);
+int pids_start(struct restore *r, struct stasis_error *err);
+void pids_stop(struct restore *r);
+pid_t pids_fork(const struct restore *r); /* with an id that nobody in the image has */
+int pids_begin(void *restore, pid_t pid); /* as struct ns_pids says */
+void pids_end(void *restore);
 
 /* cgroups.c: where --cgroup says. */
 int cgroups_open(struct restore *r, struct stasis_error *err);
@@ -207,6 +220,6 @@ pid_t namespace_fork(struct restore *r, struct stasis_error *err);
  * state to status_fd. */
 void namespace_serve(struct restore *r) __attribute__((__noreturn__));
 /* The root's pid as the caller sees it. */
-pid_t namespace_root_pid(pid_t first);
+pid_t namespace_root_pid(const struct restore *r, pid_t first);
 
 #endif

@@ -221,11 +221,10 @@ static int create_siblings(struct restore *r, struct restore_proc *p, struct sta
 static int prepare(struct restore *r, struct restore_proc *p, struct stasis_error *err)
 {
 	bool is_zombie = p->process->state == STASIS__PROCESS_STATE__PROCESS_ZOMBIE;
-	size_t creator = p->index ? p->birth_creator : NS_OUTSIDE;
 
 	if (cgroups_enter(r, p, err) < 0)
 		return -1;
-	if (r->ns && ns_load_enter(r->ns, creator, p->index, err) < 0)
+	if (r->ns && ns_load_enter(r->ns, p->index, err) < 0)
 		return -1;
 	if (is_zombie) {
 		if (birth_enter_session(r, p, err) < 0 || birth_join_group(r, p, err) < 0)
@@ -241,6 +240,9 @@ static int prepare(struct restore *r, struct restore_proc *p, struct stasis_erro
 	if (await_zombies(r, p->index, err) < 0)
 		return -1;
 	write_own_numbers(r, p->process);
+	/* last: from there on nobody may choose pids outside of it, nor do much else */
+	if (r->ns && (creds_before_user(r, p, err) < 0 || ns_load_enter_user(r->ns, p->index, err) < 0))
+		return -1;
 	return 0;
 }
 

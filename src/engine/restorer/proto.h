@@ -48,6 +48,8 @@ enum restorer_step {
 	RESTORER_STEP_FILE_LOCK,
 };
 
+enum restorer_pid_state { RESTORER_PID_IDLE, RESTORER_PID_ASKED, RESTORER_PID_FAILED, RESTORER_PID_OVER };
+
 /* Shared by every process of the tree being restored and by the builder. */
 struct restorer_control {
 	uint32_t ready;	 /* futex: threads that have finished */
@@ -61,7 +63,10 @@ struct restorer_control {
 	 * be confined by seccomp, until they are traced; leaders that end, until everybody is ready. */
 	uint32_t confine_gate, nr_confined;
 	uint32_t leader_gate, nr_ended; /* nr_ended: leaders that have ended */
-	uint32_t reserved;
+	/* Futexes of restore/pids.c: who holds `pid_lock` has `pid_wanted` made the next id to be given, by
+	 * setting pid_state to asked and waiting for the end of that. */
+	uint32_t pid_lock, pid_state; /* enum restorer_pid_state */
+	int32_t pid_wanted;
 	uint64_t failure_info;
 };
 
@@ -111,10 +116,12 @@ enum restorer_creds_mode {
 	RESTORER_CREDS_ALL = 2,
 };
 
+#define RESTORER_KEEP_GROUPS UINT32_MAX
+
 struct restorer_creds {
 	uint32_t mode; /* enum restorer_creds_mode */
 	uint32_t ruid, euid, suid, fsuid, rgid, egid, sgid, fsgid;
-	uint32_t nr_groups;
+	uint32_t nr_groups; /* or RESTORER_KEEP_GROUPS */
 	uint64_t groups; /* uint32_t[] */
 	uint64_t cap_inh, cap_prm, cap_eff, cap_bnd, cap_amb;
 	uint32_t securebits, no_new_privs;
@@ -131,6 +138,7 @@ struct restorer_thread {
 	uint64_t stack_top;
 	int32_t tids[RESTORER_MAX_TIDS]; /* in its own pid namespace first, then in outer ones */
 	uint32_t nr_tids;
+	int32_t placed_tid; /* in the outermost namespace, where it cannot be chosen; 0: it is in tids */
 	uint32_t altstack_flags;
 	uint64_t altstack_sp, altstack_size;
 	uint64_t robust_list, robust_list_len, clear_child_tid;

@@ -154,6 +154,47 @@ static void set_sigactions(const struct restorer_args *a)
 	}
 }
 
+static void lock_pids(struct restorer_control *c)
+{
+	while (__atomic_exchange_n(&c->pid_lock, 1, __ATOMIC_SEQ_CST))
+		SYS4(futex, &c->pid_lock, FUTEX_WAIT, 1, 0);
+}
+
+static void unlock_pids(struct restorer_control *c)
+{
+	__atomic_store_n(&c->pid_lock, 0, __ATOMIC_SEQ_CST);
+	SYS3(futex, &c->pid_lock, FUTEX_WAKE, 1);
+}
+
+/* The next id to be given is to be that one: see restore/pids.c. */
+static void place_pid(const struct restorer_args *a, int32_t pid)
+{
+	struct restorer_control *c = (struct restorer_control *)a->control;
+
+	lock_pids(c);
+	c->pid_wanted = pid;
+	__atomic_store_n(&c->pid_state, RESTORER_PID_ASKED, __ATOMIC_SEQ_CST);
+	SYS3(futex, &c->pid_state, FUTEX_WAKE, INFINITE);
+	while (__atomic_load_n(&c->pid_state, __ATOMIC_SEQ_CST) == RESTORER_PID_ASKED)
+		SYS4(futex, &c->pid_state, FUTEX_WAIT, RESTORER_PID_ASKED, 0);
+	if (__atomic_load_n(&c->pid_state, __ATOMIC_SEQ_CST) != RESTORER_PID_IDLE)
+		restorer_fail(a, RESTORER_STEP_THREAD, -EBUSY_NR, (uint64_t)pid);
+}
+
+static long start_thread(const struct restorer_args *a, struct restorer_thread *t, struct clone_args *c)
+{
+	long r;
+
+	if (t->placed_tid)
+		place_pid(a, t->placed_tid);
+	r = raw_clone_thread(c, sizeof(*c), __NR_clone3, restorer_thread_main, t);
+	if (t->placed_tid)
+		unlock_pids((struct restorer_control *)a->control);
+	if (r >= 0 && r != (t->nr_tids ? t->tids[0] : t->placed_tid))
+		return -EEXIST_NR; /* all is tried again */
+	return r;
+}
+
 static void start_threads(const struct restorer_args *a)
 {
 	struct restorer_thread *threads = (struct restorer_thread *)a->threads;
@@ -164,11 +205,10 @@ static void start_threads(const struct restorer_args *a)
 				 CLONE_SYSVSEM,
 			.stack = threads[i].stack_top - RESTORER_STACK,
 			.stack_size = RESTORER_STACK,
-			.set_tid = (uint64_t)threads[i].tids,
+			.set_tid = threads[i].nr_tids ? (uint64_t)threads[i].tids : 0,
 			.set_tid_size = threads[i].nr_tids,
 		};
-		long r = raw_clone_thread(&c, sizeof(c), __NR_clone3, restorer_thread_main,
-					  &threads[i]);
+		long r = start_thread(a, &threads[i], &c);
 
 		if (r < 0)
 			restorer_fail(a, RESTORER_STEP_THREAD, r, (uint64_t)threads[i].tids[0]);

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 /* <errno.h> is not for freestanding code. */
-enum { EBUSY_NR = 16 };
+enum { EBUSY_NR = 16, EEXIST_NR = 17 };
 
 /* Record the first failure of the tree and end this process. */
 __attribute__((__noreturn__)) void restorer_fail(const struct restorer_args *a,

@@ -125,7 +125,8 @@ static void set_ids(const struct restorer_thread *t)
 	/* keep capabilities across the change of ids: they are set one by one below */
 	must(t, RESTORER_STEP_CREDS,
 	     SYS5(prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP | SECBIT_KEEP_CAPS, 0, 0, 0), 0);
-	must(t, RESTORER_STEP_CREDS, SYS2(setgroups, c->nr_groups, c->groups), 1);
+	if (c->nr_groups != RESTORER_KEEP_GROUPS)
+		must(t, RESTORER_STEP_CREDS, SYS2(setgroups, c->nr_groups, c->groups), 1);
 	must(t, RESTORER_STEP_CREDS, SYS3(setresgid, c->rgid, c->egid, c->sgid), 2);
 	SYS1(setfsgid, c->fsgid);
 	must(t, RESTORER_STEP_CREDS, SYS3(setresuid, c->ruid, c->euid, c->suid), 3);
