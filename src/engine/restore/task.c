@@ -224,7 +224,8 @@ static int prepare(struct restore *r, struct restore_proc *p, struct stasis_erro
 
 	if (cgroups_enter(r, p, err) < 0)
 		return -1;
-	if (r->ns && ns_load_enter(r->ns, p->index, err) < 0)
+	/* where a zombie was is not known any more */
+	if (r->ns && !is_zombie && ns_load_enter(r->ns, p->index, err) < 0)
 		return -1;
 	if (is_zombie) {
 		if (birth_enter_session(r, p, err) < 0 || birth_join_group(r, p, err) < 0)
