@@ -256,7 +256,7 @@ subject_start() {
 				sh -c 'exec "$@" >stdout 2>stderr </dev/null' sh "$test_subjects/$name" "$@"
 	) &
 	SUBJECT_PID=$!
-	wait_for '[ -e "$SUBJECT_DIR/status" ] || ! kill -0 $SUBJECT_PID 2>/dev/null' 30 || return 1
+	wait_for '[ -e "$SUBJECT_DIR/status" ] || ! kill -0 $SUBJECT_PID 2>/dev/null' "${subject_ready_seconds:-30}" || return 1
 	subject_complain_early && return 1
 	[ "$(cat "$SUBJECT_DIR/status")" = "ready $SUBJECT_PID" ] && return
 	echo "subject $name did not get ready: $(cat "$SUBJECT_DIR"/status "$SUBJECT_DIR"/stderr 2>&1)"
