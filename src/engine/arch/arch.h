@@ -91,6 +91,7 @@ void arch_cure_apply(const struct arch_cure *c, struct arch_regs *r); /* as the 
 
 /* Has the thread a shadow stack (its contents cannot be put back)? Since Linux 6.6. */
 bool arch_has_shadow_stack(pid_t tid);
+bool arch_may_shadow_stack(void); /* has this processor any? */
 
 /* Which variant of the parasite's checksum this processor can run. */
 bool arch_has_fast_hash(void);

@@ -33,10 +33,11 @@ static void check_time_namespace(struct dump_plan *p, struct task *t, const char
 
 static void check_threads(struct dump_plan *p, struct task *t)
 {
+	const bool may_shadow = arch_may_shadow_stack();
 	struct stasis_error why;
 
 	for (size_t i = 0; i < t->nr_threads; i++)
-		if (inject_check_thread(&t->threads[i], &why) < 0)
+		if (inject_check_thread(&t->threads[i], may_shadow, &why) < 0)
 			dump_plan_add_obstacle(p, t, -1, why.text);
 }
 
@@ -47,19 +48,13 @@ static void add_obstacle(void *arg, struct task *t, const char *text)
 
 int dump_check_tasks(struct dump_plan *p, struct stasis_error *err)
 {
-	scoped_fd int self = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	scoped(proc_status_done) struct proc_status own = {.groups = NULL};
 	size_t before = p->nr_obstacles, i;
 	char root_time[PROC_NS_BYTES];
 	struct task *t;
 
-	if (self < 0)
-		return stasis_fail_errno(err, STASIS_E_IO, "open '/proc/self'");
 	p->seccomp = calloc(p->tree->nr_tasks, sizeof(*p->seccomp));
 	if (!p->seccomp)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for seccomp filters");
-	if (proc_read_status(self, "status", &own, err) < 0)
-		return -1;
 	if (ns_save_collect(p->s, p->tree, add_obstacle, p, &p->ns, err) < 0)
 		return -1;
 	(void)proc_read_ns(p->tree->tasks[0]->procfd, "ns/time", root_time);
@@ -68,7 +63,7 @@ int dump_check_tasks(struct dump_plan *p, struct stasis_error *err)
 			continue;
 		check_time_namespace(p, t, root_time);
 		check_threads(p, t);
-		if (dump_seccomp_read(p, t, &own, &p->seccomp[i], err) < 0)
+		if (dump_seccomp_read(p, t, &p->seccomp[i], err) < 0)
 			return -1;
 	}
 	if (p->nr_obstacles == before || p->s->is_forced)

@@ -55,8 +55,8 @@ uint64_t dump_plan_fresh_object(void *arg);
 int dump_check_tasks(struct dump_plan *p, struct stasis_error *err);
 void dump_plan_done(struct dump_plan *p); /* for scoped() */
 
-/* seccomp.c; own: our own state. */
-int dump_seccomp_read(struct dump_plan *p, struct task *t, const struct proc_status *own,
-		      struct task_seccomp *ret, struct stasis_error *err);
+/* seccomp.c */
+int dump_seccomp_read(struct dump_plan *p, struct task *t, struct task_seccomp *ret,
+		      struct stasis_error *err);
 
 #endif

@@ -133,68 +133,38 @@ static int read_chain(struct reader *rd, struct thread *th, struct thread_seccom
 	return ret->list ? 0 : stasis_fail(err, STASIS_E_NOMEM, "no memory for seccomp filters");
 }
 
-/* Filters that cannot be read. */
-static void look_from_afar(struct reader *rd, struct thread *th, const struct proc_status *own,
-			   const struct proc_status *st)
+static int read_thread(struct reader *rd, size_t i, struct stasis_error *err)
 {
-	if (st->seccomp != own->seccomp || st->nr_seccomp_filters != own->nr_seccomp_filters)
-		tell(rd, th,
-		     "is under seccomp filters, which only root without filters can read; checkpoint "
-		     "it as root, or use -F to restart it without");
-}
+	struct thread *th = &rd->t->threads[i];
 
-static int read_first(struct reader *rd, const struct proc_status *own, struct stasis_error *err)
-{
-	const struct proc_status *st = &rd->t->status;
-	struct thread *th = &rd->t->threads[0];
-
-	if (st->seccomp == SECCOMP_MODE_STRICT) {
-		rd->ret->threads[0].mode = SECCOMP_MODE_STRICT;
+	if (th->status.seccomp == SECCOMP_MODE_STRICT) {
+		rd->ret->threads[i].mode = SECCOMP_MODE_STRICT;
 		tell(rd, th,
 		     "is in strict seccomp mode, which kills it if this checkpoint is killed "
 		     "half-way; use -F to take that risk");
 		return 0;
 	}
-	if (st->seccomp != SECCOMP_MODE_FILTER)
+	if (th->status.seccomp != SECCOMP_MODE_FILTER)
 		return 0;
-	if (ptrace(PTRACE_SECCOMP_GET_FILTER, th->tid, NULL, NULL) >= 0)
-		return read_chain(rd, th, &rd->ret->threads[0], err);
-	look_from_afar(rd, th, own, st);
-	return 0;
-}
-
-/* Asking ptrace is much cheaper than reading /proc. It tells nothing of strict mode, which
- * dump_thread_record() notices. */
-static int read_other(struct reader *rd, size_t i, const struct proc_status *own,
-		      struct stasis_error *err)
-{
-	scoped(proc_status_done) struct proc_status st = {.groups = NULL};
-	struct thread *th = &rd->t->threads[i];
-	char name[48];
-
 	if (ptrace(PTRACE_SECCOMP_GET_FILTER, th->tid, NULL, NULL) >= 0)
 		return read_chain(rd, th, &rd->ret->threads[i], err);
-	if (errno == EINVAL)
-		return 0;
-	(void)snprintf(name, sizeof(name), "task/%d/status", th->tid);
-	if (proc_read_status(rd->t->procfd, name, &st, err) < 0)
-		return -1;
-	look_from_afar(rd, th, own, &st);
+	if (!thread_has_our_filters(th))
+		tell(rd, th,
+		     "is under seccomp filters, which only root without filters can read; checkpoint "
+		     "it as root, or use -F to restart it without");
 	return 0;
 }
 
-int dump_seccomp_read(struct dump_plan *p, struct task *t, const struct proc_status *own,
-		      struct task_seccomp *ret, struct stasis_error *err)
+int dump_seccomp_read(struct dump_plan *p, struct task *t, struct task_seccomp *ret,
+		      struct stasis_error *err)
 {
 	struct reader rd = {.p = p, .t = t, .ret = ret};
 
 	ret->threads = arena_alloc(&p->arena, t->nr_threads * sizeof(*ret->threads));
 	if (!ret->threads)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for seccomp filters");
-	if (read_first(&rd, own, err) < 0)
-		return -1;
-	for (size_t i = 1; i < t->nr_threads; i++)
-		if (read_other(&rd, i, own, err) < 0)
+	for (size_t i = 0; i < t->nr_threads; i++)
+		if (read_thread(&rd, i, err) < 0)
 			return -1;
 	return 0;
 }

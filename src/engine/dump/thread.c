@@ -61,23 +61,11 @@ static int fill_sched(struct thread *th, struct arena *a, Stasis__Thread *ret,
 static int fill_creds(struct thread *th, const struct parasite_thread *inside, struct arena *a,
 		      Stasis__Thread *ret, struct stasis_error *err)
 {
-	scoped(proc_status_done) struct proc_status read = {.groups = NULL};
-	const struct proc_status *st = &th->task->status; /* the first thread's */
+	const struct proc_status *st = &th->status;
 	Stasis__Creds *c = arena_alloc(a, sizeof(*c));
-	char name[64];
 
-	if (th != th->task->threads) {
-		(void)snprintf(name, sizeof(name), "task/%d/status", th->tid);
-		if (proc_read_status(th->task->procfd, name, &read, err) < 0)
-			return -1;
-		st = &read;
-	}
 	if (!c)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a record");
-	if (st->seccomp == SECCOMP_MODE_STRICT && ret->seccomp_mode != SECCOMP_MODE_STRICT)
-		return stasis_fail(err, STASIS_E_UNSUPPORTED,
-				   "it is in strict seccomp mode while the process's first thread is "
-				   "not, which is not supported");
 	stasis__creds__init(c);
 	c->ruid = st->uid[0];
 	c->euid = st->uid[1];
@@ -104,7 +92,6 @@ static int fill_creds(struct thread *th, const struct parasite_thread *inside, s
 static int fill_place(struct thread *th, struct arena *a, Stasis__Thread *ret,
 		      struct stasis_error *err)
 {
-	scoped(proc_status_done) struct proc_status status = {.groups = NULL};
 	scoped_free char *cwd = NULL, *root = NULL;
 	const int self = th->task->procfd;
 	Stasis__Place *place;
@@ -123,8 +110,7 @@ static int fill_place(struct thread *th, struct arena *a, Stasis__Thread *ret,
 				   "its own working directory has been removed, which is not supported");
 	(void)snprintf(name, sizeof(name), "task/%d/root", th->tid);
 	root = proc_readlink(self, name, err);
-	(void)snprintf(name, sizeof(name), "task/%d/status", th->tid);
-	if (!root || proc_read_status(self, name, &status, err) < 0)
+	if (!root)
 		return -1;
 	place = arena_alloc(a, sizeof(*place));
 	if (!place)
@@ -132,7 +118,7 @@ static int fill_place(struct thread *th, struct arena *a, Stasis__Thread *ret,
 	stasis__place__init(place);
 	place->cwd = arena_strdup(a, cwd);
 	place->root = arena_strdup(a, root);
-	place->umask = status.umask;
+	place->umask = th->status.umask;
 	ret->place = place;
 	return place->cwd && place->root ? 0
 					 : stasis_fail(err, STASIS_E_NOMEM, "no memory for a record");
@@ -197,10 +183,15 @@ int dump_thread_record(struct session *s, struct thread *th,
 	return 0;
 }
 
+static void leader_done(struct thread *leader)
+{
+	proc_status_done(&leader->status);
+}
+
 int dump_leader_record(struct task *t, const struct parasite_thread *living, struct arena *a,
 		       Stasis__Process *ret, struct stasis_error *err)
 {
-	struct thread leader = {.task = t, .tid = t->pid, .vtid = t->vpid};
+	scoped(leader_done) struct thread leader = {.task = t, .tid = t->pid, .vtid = t->vpid};
 	Stasis__Thread *record = arena_alloc(a, sizeof(*record));
 	struct proc_stat st;
 
@@ -210,7 +201,8 @@ int dump_leader_record(struct task *t, const struct parasite_thread *living, str
 	record->tid = (uint32_t)t->vpid;
 	record->comm = t->comm;
 	record->personality = living->personality;
-	if (fill_sched(&leader, a, record, err) < 0 ||
+	if (proc_read_status(t->leaderfd, "status", &leader.status, err) < 0 ||
+	    fill_sched(&leader, a, record, err) < 0 ||
 	    fill_creds(&leader, living, a, record, err) < 0 ||
 	    proc_read_stat(t->leaderfd, "stat", &st, err) < 0)
 		return stasis_fail_prefix(err, "ended thread %d", t->pid);

@@ -5,11 +5,8 @@
  * is killed: dump/seccomp_run.c knows which calls we make.
  */
 #include "inject/inject_priv.h"
-#include "lib/io.h"
 #include "lib/scoped.h"
 
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ptrace.h>
 
 #ifndef PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG /* Linux 6.4 */
@@ -17,7 +14,6 @@
 #endif
 
 enum {
-	STATUS_BYTES = 2 << 20,
 	SECCOMP_STRICT = 1,
 	TRACE_OPTIONS = PTRACE_O_TRACESYSGOOD,
 };
@@ -26,7 +22,7 @@ struct dispatch_config { /* struct ptrace_sud_config */
 	uint64_t mode, selector, offset, len;
 };
 
-int inject_check_thread(const struct thread *th, struct stasis_error *err)
+int inject_check_thread(const struct thread *th, bool may_shadow, struct stasis_error *err)
 {
 	struct dispatch_config sud = {0};
 
@@ -35,7 +31,7 @@ int inject_check_thread(const struct thread *th, struct stasis_error *err)
 				   "thread %d runs 32-bit code, which is not supported; use a 64-bit "
 				   "program",
 				   th->tid);
-	if (arch_has_shadow_stack(th->tid))
+	if (may_shadow && arch_has_shadow_stack(th->tid))
 		return stasis_fail(err, STASIS_E_UNSUPPORTED,
 				   "thread %d has a shadow stack, which is not supported; start the "
 				   "program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off",
@@ -50,48 +46,13 @@ int inject_check_thread(const struct thread *th, struct stasis_error *err)
 	return 0;
 }
 
-static unsigned long status_number(const char *text, const char *key)
+static int check_seccomp(const struct thread *th, struct stasis_error *err)
 {
-	const char *p = strstr(text, key);
-
-	return p ? strtoul(p + strlen(key), NULL, 10) : 0;
-}
-
-static int read_seccomp(int dirfd, const char *name, unsigned long *ret_mode,
-			unsigned long *ret_filters)
-{
-	scoped_free char *text = NULL;
-	size_t len;
-
-	if (io_read_file_at(dirfd, name, STATUS_BYTES, &text, &len, NULL) < 0)
-		return -1;
-	*ret_mode = status_number(text, "\nSeccomp:\t");
-	*ret_filters = status_number(text, "\nSeccomp_filters:\t"); /* Linux 5.9 */
-	return 0;
-}
-
-/* In a container everybody has the container's filters; ones that let the engine work will do. */
-static bool has_only_our_filters(unsigned long filters)
-{
-	unsigned long mode, own_filters;
-
-	return filters && read_seccomp(-1, "/proc/thread-self/status", &mode, &own_filters) == 0 &&
-	       own_filters == filters;
-}
-
-static int check_seccomp(struct inject *in, const struct thread *th, struct stasis_error *err)
-{
-	unsigned long mode, filters;
-	char name[48];
-
-	(void)snprintf(name, sizeof(name), "task/%d/status", th->tid);
-	if (read_seccomp(in->t->procfd, name, &mode, &filters) < 0)
-		return stasis_fail(err, STASIS_E_GONE, "thread %d has ended", th->tid);
-	if (mode == SECCOMP_STRICT)
+	if (th->status.seccomp == SECCOMP_STRICT)
 		return stasis_fail(err, STASIS_E_UNSUPPORTED,
 				   "thread %d is in strict seccomp mode; only root can checkpoint it",
 				   th->tid);
-	if (mode && !has_only_our_filters(filters))
+	if (th->status.seccomp && !thread_has_our_filters(th))
 		return stasis_fail(err, STASIS_E_UNSUPPORTED,
 				   "thread %d is confined by seccomp filters; only root can "
 				   "checkpoint it",
@@ -101,18 +62,28 @@ static int check_seccomp(struct inject *in, const struct thread *th, struct stas
 
 int inject_check(struct inject *in, struct stasis_error *err)
 {
+	const bool may_shadow = arch_may_shadow_stack();
+
 	for (size_t i = 0; i < in->t->nr_threads; i++) {
 		const struct thread *th = &in->t->threads[i];
 
-		if (inject_check_thread(th, err) < 0)
+		if (inject_check_thread(th, may_shadow, err) < 0)
 			return -1;
-		if (!in->has_suspended_seccomp && check_seccomp(in, th, err) < 0)
+		if (!in->has_suspended_seccomp && check_seccomp(th, err) < 0)
 			return -1;
 	}
 	return 0;
 }
 
-/* From here on children made by the process are not attached any more: it makes none. */
+static bool is_confined(const struct task *t)
+{
+	for (size_t i = 0; i < t->nr_threads; i++)
+		if (t->threads[i].status.seccomp)
+			return true;
+	return false;
+}
+
+/* Without those that attach children at birth: it makes none. */
 static void set_options(struct inject *in, unsigned extra)
 {
 	for (size_t i = 0; i < in->t->nr_threads; i++)
@@ -124,6 +95,8 @@ int seccomp_suspend(struct inject *in, struct stasis_error *err)
 {
 	const pid_t leader = in->t->threads[0].tid;
 
+	if (!is_confined(in->t))
+		return 0;
 	if (ptrace(PTRACE_SETOPTIONS, leader, NULL,
 		   (void *)(uintptr_t)(TRACE_OPTIONS | PTRACE_O_SUSPEND_SECCOMP)) == 0) {
 		set_options(in, PTRACE_O_SUSPEND_SECCOMP);

@@ -27,7 +27,7 @@ int save_lock_future(const struct save_task *st, uint32_t *ret, struct stasis_er
 	tracee_addr area = inject_area(st->t);
 
 	*ret = 0;
-	if (!area || locked_kb(st->t) <= st->t->status.locked_kb)
+	if (!area || locked_kb(st->t) <= st->t->threads[0].status.locked_kb)
 		return 0;
 	*ret = MCL_FUTURE;
 	if (vma_list_read(st->t->procfd, &list, err) < 0)

@@ -24,10 +24,11 @@ void task_free(struct task *t)
 	pidfd = t->pidfd;
 	rootfd = t->rootfd;
 	leaderfd = t->leaderfd;
-	for (size_t i = 0; i < t->nr_threads; i++)
+	for (size_t i = 0; i < t->nr_threads; i++) {
 		free(t->threads[i].xstate);
+		proc_status_done(&t->threads[i].status);
+	}
 	free(t->threads);
-	proc_status_done(&t->status);
 	free(t);
 }
 

@@ -35,19 +35,15 @@ static void copy_ids(struct task *t)
 		t->threads[i].vtid = t->threads[i].tid;
 }
 
-static int read_thread_id(struct thread *th, uint32_t depth, struct stasis_error *err)
+static int fill_thread_id(struct thread *th, uint32_t depth, struct stasis_error *err)
 {
-	scoped(proc_status_done) struct proc_status st = {.groups = NULL};
-	char name[64];
+	const struct proc_status *st = &th->status;
 
-	(void)snprintf(name, sizeof(name), "task/%d/status", th->tid);
-	if (proc_read_status(th->task->procfd, name, &st, err) < 0)
-		return -1;
-	if (st.nr_ns_ids != depth + 1 + th->task->nr_inner)
+	if (st->nr_ns_ids != depth + 1 + th->task->nr_inner)
 		return stasis_fail(err, STASIS_E_INTERNAL, "thread %d has %u ids", th->tid,
-				   st.nr_ns_ids);
-	th->vtid = st.ns_pid[depth];
-	memcpy(th->inner_tids, st.ns_pid + depth + 1, th->task->nr_inner * sizeof(pid_t));
+				   st->nr_ns_ids);
+	th->vtid = st->ns_pid[depth];
+	memcpy(th->inner_tids, st->ns_pid + depth + 1, th->task->nr_inner * sizeof(pid_t));
 	return 0;
 }
 
@@ -74,7 +70,7 @@ static int read_ids(struct task *t, uint32_t depth, struct stasis_error *err)
 	t->nr_inner = last - depth;
 	memcpy(t->inner_pids, st.ns_pid + depth + 1, t->nr_inner * sizeof(pid_t));
 	for (size_t i = 0; i < t->nr_threads; i++)
-		if (read_thread_id(&t->threads[i], depth, err) < 0)
+		if (fill_thread_id(&t->threads[i], depth, err) < 0)
 			return -1;
 	return 0;
 }
@@ -82,7 +78,7 @@ static int read_ids(struct task *t, uint32_t depth, struct stasis_error *err)
 /* Where the tree's pid namespace stands in the lists of ids. */
 static uint32_t find_depth(const struct task *root)
 {
-	const struct proc_status *st = &root->status;
+	const struct proc_status *st = &root->threads[0].status;
 	uint32_t depth = st->nr_ns_ids ? st->nr_ns_ids - 1 : 0;
 
 	return depth && st->ns_pid[depth] == 1 ? depth - 1 : depth;

@@ -92,6 +92,7 @@ void thread_repair_syscall(struct thread *th)
 
 	if (ptrace(PTRACE_GETREGS, th->tid, NULL, &th->regs.u) < 0)
 		return; /* killed meanwhile */
+	th->has_regs = true;
 	timed_call_confirm(th);
 	nr = arch_syscall_nr(&th->regs);
 	if (nr < 0 || arch_syscall_result(&th->regs) != -EINTR || !is_repeatable(nr) ||

@@ -124,6 +124,7 @@ void tree_resume(struct tree *t, const struct tree_after *after)
 	tree_for_each(t, i, task)
 		task_free(task);
 	free(t->tasks);
+	proc_status_done(&t->own);
 	free(t);
 	errno = saved;
 }

@@ -4,6 +4,7 @@
 #include "tree/tree_priv.h"
 
 #include <elf.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
@@ -40,8 +41,12 @@ static int read_xstate(struct thread *th, size_t room, struct stasis_error *err)
 static int read_thread(struct thread *th, size_t xstate_room, struct stasis_error *err)
 {
 	struct rseq_configuration rseq = {0};
+	char name[48];
 
-	if (ptrace(PTRACE_GETREGS, th->tid, NULL, &th->regs.u) < 0)
+	(void)snprintf(name, sizeof(name), "task/%d/status", th->tid);
+	if (proc_read_status(th->task->procfd, name, &th->status, err) < 0)
+		return -1;
+	if (!th->has_regs && ptrace(PTRACE_GETREGS, th->tid, NULL, &th->regs.u) < 0)
 		return fail_ptrace(th, "registers", err);
 	if (ptrace(PTRACE_GETSIGMASK, th->tid, (void *)(uintptr_t)SIGSET_BYTES, &th->sigmask) < 0)
 		return fail_ptrace(th, "signal mask", err);
@@ -60,10 +65,17 @@ int task_read_state(struct session *s, struct task *t, struct stasis_error *err)
 {
 	size_t room = s->caps.xsave_size > MIN_XSTATE_BYTES ? s->caps.xsave_size : MIN_XSTATE_BYTES;
 
-	if (proc_read_status(t->procfd, "status", &t->status, err) < 0)
-		return -1;
 	for (size_t i = 0; i < t->nr_threads; i++)
 		if (read_thread(&t->threads[i], room, err) < 0)
 			return -1;
 	return task_neutralise_rseq(t, err);
+}
+
+bool thread_has_our_filters(const struct thread *th)
+{
+	const struct proc_status *own = &th->task->tree->own, *its = &th->status;
+
+	return its->seccomp == own->seccomp &&
+	       (!its->seccomp || (its->nr_seccomp_filters && /* Linux 5.9 */
+				  its->nr_seccomp_filters == own->nr_seccomp_filters));
 }

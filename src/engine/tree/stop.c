@@ -10,6 +10,7 @@
 #include "lib/scoped.h"
 #include "tree/tree_priv.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -377,7 +378,8 @@ static int stop_new_tree(struct stopper *st, pid_t root, struct stasis_error *er
 {
 	if (root == st->self_pid)
 		return stasis_fail(err, STASIS_E_USAGE, "a process cannot checkpoint itself so");
-	if (!tree_add_task(st, root, NULL, err))
+	if (proc_read_status(AT_FDCWD, "/proc/thread-self/status", &st->tree->own, err) < 0 ||
+	    !tree_add_task(st, root, NULL, err))
 		return -1;
 	if (stop_everything(st, err) < 0)
 		return -1;

@@ -38,12 +38,14 @@ struct thread {
 	void *xstate;		/* NT_X86_XSTATE area */
 	size_t xstate_len;
 	uint64_t sigmask;
+	struct proc_status status; /* at the stop */
 	struct timed_call timed;
 	tracee_addr rseq_ptr;	/* 0: not registered */
 	uint32_t rseq_len, rseq_sig;
 	uint64_t rseq_cs;	/* value found in the area; the area holds 0 from then on: see tree/rseq.c */
 	bool is_seized;		/* traced by us */
 	bool is_stopped_by_us;	/* seized and in ptrace-stop now */
+	bool has_regs;		/* they have been read */
 };
 
 /* One process (thread group) of the tree. */
@@ -68,9 +70,7 @@ struct task {
 	int procfd, leaderfd;
 	int rootfd; /* O_PATH on its root when it has a mount namespace of its own, see ns/; else -1 */
 	int pidfd;	 /* -1 for a zombie that pidfd_open() refuses */
-	/* of procfd, when the process stood still and nothing of ours was in it; of a zombie only stat */
-	struct proc_stat stat;
-	struct proc_status status;
+	struct proc_stat stat; /* of procfd, when it stood still and nothing of ours was in it */
 	size_t nr_threads;
 	struct thread *threads; /* leader first unless it has ended, then ascending tid; none for a zombie */
 	struct inject *inject;	/* set by inject_open(), NULL when not injected */
@@ -82,6 +82,7 @@ struct tree {
 	size_t nr_tasks;
 	struct task **tasks;
 	uint64_t stopped_at_ns; /* CLOCK_MONOTONIC when the first thread stood still */
+	struct proc_status own; /* ours */
 };
 
 /*
@@ -115,6 +116,10 @@ struct tree_after {
  * the tree. NULL after: just resume. */
 void tree_resume(struct tree *t, const struct tree_after *after);
 void tree_resumep(struct tree **t); /* for scoped(): resumes without signals; NULL is fine */
+
+/* Is it confined by as many seccomp filters as we are? In a container everybody has the container's, which
+ * what is restarted there inherits; and ones that let the engine work will do for what it runs inside. */
+bool thread_has_our_filters(const struct thread *th);
 
 /* The id of a thread that lives, for calls that look at memory or descriptors of what they are given
  * (kcmp, process_vm_readv): the process's own unless its first thread has ended. */

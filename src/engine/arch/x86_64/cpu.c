@@ -214,6 +214,14 @@ uint32_t arch_xsave_size(void)
 	return ebx;
 }
 
+bool arch_may_shadow_stack(void)
+{
+	enum { LEAF7_ECX_SHSTK = 1u << 7 };
+	uint32_t eax, ebx, ecx, edx;
+
+	return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && ecx & LEAF7_ECX_SHSTK;
+}
+
 bool arch_has_fast_hash(void)
 {
 	return __builtin_cpu_supports("avx2") != 0;
