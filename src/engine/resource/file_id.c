@@ -5,6 +5,7 @@
  */
 #include "resource/resource_priv.h"
 
+#include <ctype.h>
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -92,12 +93,24 @@ Stasis__FileId *file_id_make(struct fd_save *c, const struct fd_probe *p)
 	return f;
 }
 
+/* A file or folder of /proc/PID. */
+static bool is_of_process(const struct fd_probe *p)
+{
+	return p->fs_magic == PROC_SUPER_MAGIC && !strncmp(p->link, "/proc/", 6) &&
+	       isdigit((unsigned char)p->link[6]);
+}
+
 int file_id_save(struct fd_save *c, const struct fd_probe *p, bool allow_deleted,
 		 Stasis__FileId **ret, struct stasis_error *err)
 {
 	enum path_state state = file_path_state(p);
 	Stasis__FileId *f = file_id_make(c, p);
 
+	if (is_of_process(p))
+		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+				   "'%.120s' tells of a process and is not supported yet; close it "
+				   "before the checkpoint",
+				   p->link);
 	if (!f)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a path");
 	if (state == PATH_OTHER)
