@@ -162,8 +162,6 @@ int mem_load_moves(struct mem_load *m, size_t index, struct mem_move **ret, size
 		list[nr].from = load_staging(m, p->start);
 		list[nr].to = p->start;
 		list[nr].len = p->end - p->start;
-		list[nr].prot = v->prot;
-		list[nr].staged_prot = p->prot;
 		list[nr++].advice = v->flags & (VMA_F_LOCKED | VMA_F_LOCKONFAULT | VMA_F_SEALED);
 	}
 	*ret = ptr_take(&list);

@@ -83,11 +83,7 @@ int mem_load_stage(struct mem_load *m, size_t index, struct stasis_error *err);
 /* After its children are forked: the moves that the restorer has to make, in order. */
 struct mem_move {
 	uint64_t from, to, len;
-	bool is_dup; /* `from` is part of a master mapping of a shared object that others need too:
-		      * mremap(from, 0, len) duplicates it, instead of moving it */
-	uint32_t prot;		 /* mprotect(to, len, prot) after the move, when != staged_prot */
-	uint32_t staged_prot;
-	uint64_t advice;	 /* enum vma_flags that want an madvise or mlock after the move */
+	uint64_t advice; /* enum vma_flags that want an madvise or mlock after the move */
 };
 /* vDSO, vvar and vsyscall mappings are not in this list: restore/ places them. */
 int mem_load_moves(struct mem_load *m, size_t index, struct mem_move **ret, size_t *ret_nr,

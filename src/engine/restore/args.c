@@ -577,9 +577,6 @@ static int fill_moves(struct restore *r, struct zone *z, struct restore_proc *p,
 			.from = moves[i].from,
 			.to = moves[i].to,
 			.len = moves[i].len,
-			.is_dup = moves[i].is_dup,
-			.prot = moves[i].prot,
-			.staged_prot = moves[i].staged_prot,
 			.advice = (uint32_t)moves[i].advice,
 		};
 	if (list && has_patch)

@@ -79,7 +79,6 @@ static const char *step_words(uint32_t step)
 		[RESTORER_STEP_PARK_VDSO] = "move the vDSO away",
 		[RESTORER_STEP_UNMAP] = "unmap the restorer's memory",
 		[RESTORER_STEP_MOVE] = "move memory into place",
-		[RESTORER_STEP_PROTECT] = "set the protection of memory",
 		[RESTORER_STEP_LOCK] = "lock memory",
 		[RESTORER_STEP_PLACE_VDSO] = "place the vDSO",
 		[RESTORER_STEP_SET_MM] = "set the memory descriptor (PR_SET_MM_MAP)",

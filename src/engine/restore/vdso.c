@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum {
 	MAX_VDSO_BYTES = 1 << 20,
@@ -260,9 +261,9 @@ static int emulate(const struct vdso_maps *own, const struct vdso_maps *saved,
 		.from = (uint64_t)copy,
 		.to = old_at,
 		.len = saved->m[saved->vdso].end - old_at,
-		.prot = 5, /* PROT_READ | PROT_EXEC */
-		.staged_prot = 3,
 	};
+	if (mprotect(copy, ret_patch->len, PROT_READ | PROT_EXEC) < 0)
+		return stasis_fail_errno(err, STASIS_E_UNSUPPORTED, "make the old vDSO executable");
 	return 0;
 }
 

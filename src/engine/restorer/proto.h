@@ -23,7 +23,6 @@ enum restorer_step {
 	RESTORER_STEP_PARK_VDSO,
 	RESTORER_STEP_UNMAP,
 	RESTORER_STEP_MOVE,
-	RESTORER_STEP_PROTECT,
 	RESTORER_STEP_LOCK,
 	RESTORER_STEP_PLACE_VDSO,
 	RESTORER_STEP_SET_MM,
@@ -76,9 +75,7 @@ struct restorer_range {
 
 struct restorer_move {
 	uint64_t from, to, len;
-	uint32_t is_dup;
-	uint32_t prot, staged_prot;
-	uint32_t advice; /* of enum vma_flags: LOCKED, LOCKONFAULT, SEALED; all else was done at the staging */
+	uint64_t advice; /* of enum vma_flags: LOCKED, LOCKONFAULT, SEALED; all else was done at the staging */
 };
 
 /* A kernel mapping (vDSO, vvar): moved out of the way first, then to its place. */

@@ -97,16 +97,10 @@ static void unmap_all_but_ranges(const struct restorer_args *a)
 
 static void move_one(const struct restorer_args *a, const struct restorer_move *m)
 {
-	long r = SYS5(mremap, m->from, m->is_dup ? 0 : m->len, m->len,
-		      MREMAP_MAYMOVE | MREMAP_FIXED, m->to);
+	long r = SYS5(mremap, m->from, m->len, m->len, MREMAP_MAYMOVE | MREMAP_FIXED, m->to);
 
 	if (r < 0)
 		restorer_fail(a, RESTORER_STEP_MOVE, r, m->to);
-	if (m->prot != m->staged_prot) {
-		r = SYS3(mprotect, m->to, m->len, m->prot);
-		if (r < 0)
-			restorer_fail(a, RESTORER_STEP_PROTECT, r, m->to);
-	}
 	if (m->advice & VMA_F_LOCKED) {
 		r = SYS3(mlock2, m->to, m->len, MLOCK_ONFAULT);
 		if (r < 0)

@@ -433,10 +433,8 @@ static int move_window(struct mem_load *m, size_t index, struct stasis_error *er
 
 		if (moves[i].to < WINDOW || moves[i].to >= WINDOW_END)
 			continue;
-		if (mremap((void *)(uintptr_t)moves[i].from, moves[i].is_dup ? 0 : moves[i].len,
-			   moves[i].len, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to ||
-		    (moves[i].prot != moves[i].staged_prot &&
-		     mprotect(to, moves[i].len, (int)moves[i].prot) < 0))
+		if (mremap((void *)(uintptr_t)moves[i].from, moves[i].len, moves[i].len,
+			   MREMAP_MAYMOVE | MREMAP_FIXED, to) != to)
 			return stasis_fail_errno(err, STASIS_E_IO, "move %zu of %zu", i, nr);
 	}
 	free(moves);
