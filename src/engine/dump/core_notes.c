@@ -14,7 +14,6 @@
 
 enum {
 	FXSAVE_BYTES = 512, /* the legacy area every XSAVE area starts with */
-	AUXV_MAX_BYTES = 4096,
 	CMDLINE_MAX_BYTES = 4 << 20,
 };
 
@@ -66,16 +65,6 @@ static int put_prpsinfo(struct task *t, struct image_writer *w, struct stasis_er
 	return image_put_note(w, "CORE", NT_PRPSINFO, &info, sizeof(info), err);
 }
 
-static int put_auxv(struct task *t, struct image_writer *w, struct stasis_error *err)
-{
-	scoped_free char *auxv = NULL;
-	size_t len;
-
-	if (io_read_file_at(t->procfd, "auxv", AUXV_MAX_BYTES, &auxv, &len, err) < 0)
-		return -1;
-	return image_put_note(w, "CORE", NT_AUXV, auxv, len, err);
-}
-
 static int put_leader_notes(struct task *t, struct image_writer *w, struct stasis_error *err)
 {
 	static const uint8_t no_siginfo[128]; /* no signal ended this process */
@@ -84,7 +73,7 @@ static int put_leader_notes(struct task *t, struct image_writer *w, struct stasi
 		return -1;
 	if (image_put_note(w, "CORE", NT_SIGINFO, no_siginfo, sizeof(no_siginfo), err) < 0)
 		return -1;
-	return put_auxv(t, w, err);
+	return image_put_note(w, "CORE", NT_AUXV, t->auxv, t->auxv_len, err);
 }
 
 int dump_core_notes(struct session *s, struct thread *th, struct image_writer *w,

@@ -22,7 +22,6 @@ enum {
 	MAX_PAD_BYTES = 512,
 	MAX_SLOTS = 8,
 	GAP_BYTES = 64, /* zero bytes at the end of something may belong to it */
-	MAX_AUXV_BYTES = 4096,
 	MAX_MAPS_BYTES = 64 << 20,
 };
 
@@ -75,16 +74,12 @@ static bool read_pieces(pid_t pid, tracee_addr a, void *to_a, size_t len_a, trac
 	return process_vm_readv(pid, local, 2, remote, 2, 0) == (ssize_t)(len_a + len_b);
 }
 
-static tracee_addr vdso_of(struct task *t)
+static tracee_addr vdso_of(const struct task *t)
 {
-	scoped_free char *text = NULL;
-	const ElfW(auxv_t) *aux;
-	size_t len;
+	/* malloc()ed, so aligned */
+	const ElfW(auxv_t) *aux = (const ElfW(auxv_t) *)(const void *)t->auxv;
 
-	if (io_read_file_at(t->procfd, "auxv", MAX_AUXV_BYTES, &text, &len, NULL) < 0)
-		return 0;
-	aux = (const ElfW(auxv_t) *)(const void *)text; /* malloc()ed, so aligned */
-	for (size_t i = 0; i < len / sizeof(*aux) && aux[i].a_type != AT_NULL; i++)
+	for (size_t i = 0; i < t->auxv_len / sizeof(*aux) && aux[i].a_type != AT_NULL; i++)
 		if (aux[i].a_type == AT_SYSINFO_EHDR)
 			return aux[i].a_un.a_val;
 	return 0;

@@ -16,7 +16,6 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#define AUXV_MAX 4096u
 #define VDSO_MAX (1u << 20) /* two pages today */
 
 /* Device of the kernel's own tmpfs, which has no mount point: that of any memfd. */
@@ -201,19 +200,12 @@ static int fill_brk(struct task *t, const struct save_task *st, Stasis__Mm *ret,
 	return 0;
 }
 
-static int fill_auxv(struct mem_save *m, struct task *t, Stasis__Mm *ret, struct stasis_error *err)
+static int fill_auxv(struct mem_save *m, const struct task *t, Stasis__Mm *ret,
+		     struct stasis_error *err)
 {
-	scoped_free char *bytes = NULL;
-	size_t len;
-
-	if (io_read_file_at(t->procfd, "auxv", AUXV_MAX, &bytes, &len, err) < 0)
-		return -1;
-	ret->auxv.data = arena_alloc(&m->arena, len + 1);
-	if (!ret->auxv.data)
-		return stasis_fail(err, STASIS_E_NOMEM, "auxiliary vector");
-	memcpy(ret->auxv.data, bytes, len);
-	ret->auxv.len = len;
-	return 0;
+	ret->auxv.data = arena_memdup(&m->arena, t->auxv, t->auxv_len);
+	ret->auxv.len = t->auxv_len;
+	return ret->auxv.data ? 0 : stasis_fail(err, STASIS_E_NOMEM, "auxiliary vector");
 }
 
 static int fill_exe(struct mem_save *m, struct task *t, Stasis__Mm *ret, struct stasis_error *err)

@@ -29,6 +29,7 @@ void task_free(struct task *t)
 		proc_status_done(&t->threads[i].status);
 	}
 	free(t->threads);
+	free(t->auxv);
 	free(t);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Reads what ptrace tells about stopped threads. */
+#include "lib/io.h"
 #include "lib/scoped.h"
 #include "tree/tree_priv.h"
 
@@ -13,7 +14,7 @@
 #define PTRACE_GET_RSEQ_CONFIGURATION 0x420f
 #endif
 
-enum { SIGSET_BYTES = 8, MIN_XSTATE_BYTES = 576 };
+enum { SIGSET_BYTES = 8, MIN_XSTATE_BYTES = 576, AUXV_MAX_BYTES = 4096 };
 
 struct rseq_configuration { /* struct ptrace_rseq_configuration */
 	uint64_t ptr;
@@ -65,6 +66,8 @@ int task_read_state(struct session *s, struct task *t, struct stasis_error *err)
 {
 	size_t room = s->caps.xsave_size > MIN_XSTATE_BYTES ? s->caps.xsave_size : MIN_XSTATE_BYTES;
 
+	if (io_read_file_at(t->procfd, "auxv", AUXV_MAX_BYTES, &t->auxv, &t->auxv_len, err) < 0)
+		return -1;
 	for (size_t i = 0; i < t->nr_threads; i++)
 		if (read_thread(&t->threads[i], room, err) < 0)
 			return -1;

@@ -71,6 +71,8 @@ struct task {
 	int rootfd; /* O_PATH on its root when it has a mount namespace of its own, see ns/; else -1 */
 	int pidfd;	 /* -1 for a zombie that pidfd_open() refuses */
 	struct proc_stat stat; /* of procfd, when it stood still and nothing of ours was in it */
+	char *auxv;	       /* the auxiliary vector, as /proc has it; NULL for a zombie */
+	size_t auxv_len;
 	size_t nr_threads;
 	struct thread *threads; /* leader first unless it has ended, then ascending tid; none for a zombie */
 	struct inject *inject;	/* set by inject_open(), NULL when not injected */
