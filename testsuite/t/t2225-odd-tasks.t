@@ -19,6 +19,16 @@ test_expect_success 'a child with the descriptor table of its parent' '
 	refused shared-table "shares its descriptor table with process [0-9]* .*; wait until"
 '
 test_kill_all 2>/dev/null
+if subject_start odd-tasks uring >/dev/null && [ -e "$SUBJECT_DIR/none" ]; then
+	test_skip "io_uring" "switched off here"
+else
+	test_expect_success 'io_uring, as descriptor and as mapping' '
+		test_kill_all 2>/dev/null
+		refused uring "ring of io_uring" &&
+		grep -q "io_uring is not supported: its rings cannot be put back .*UV_USE_IO_URING=0" report
+	'
+fi
+test_kill_all 2>/dev/null
 if [ "$(printf "6.4\n%s\n" "$(uname -r)" | sort -V | head -1)" != 6.4 ]; then
 	test_skip "syscall user dispatch" "cannot be seen from outside before Linux 6.4"
 else

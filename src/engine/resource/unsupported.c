@@ -124,6 +124,17 @@ static const char *name_of(const struct fd_probe *p, char *buf, size_t len)
 	return buf;
 }
 
+/* The kernel maps rings only where it chooses, and tells nobody the flags, event descriptors and buffers of an
+ * instance: it cannot be made again. Runtimes that use it do without when asked. */
+static const char *way_out(const struct fd_probe *p)
+{
+	if (!strcmp(p->link, "anon_inode:[io_uring]"))
+		return "is not supported: its rings cannot be put back where they were; close it before the "
+		       "checkpoint, or let the program do without (UV_USE_IO_URING=0 for node, "
+		       "io_method=worker for PostgreSQL)";
+	return "is not supported yet; close it before the checkpoint";
+}
+
 static int unsupported_save(struct session *s, struct fd_save *c, const struct fd_probe *p,
 			    Stasis__Description *ret, struct stasis_error *err)
 {
@@ -133,8 +144,7 @@ static int unsupported_save(struct session *s, struct fd_save *c, const struct f
 	(void)c;
 	(void)ret; /* the caller makes the record when it is forced to go on */
 	return stasis_fail(err, STASIS_E_UNSUPPORTED,
-			   "%s is not supported yet; close it before the checkpoint",
-			   name_of(p, buf, sizeof(buf)));
+			   "%s %s", name_of(p, buf, sizeof(buf)), way_out(p));
 }
 
 static int unsupported_verify(struct session *s, struct fd_load *c, const Stasis__Description *d,
