@@ -3,6 +3,7 @@
 # A tree with namespaces of its own: a container that one of its processes has started, and one whose
 # first process is the root of the tree.
 TEST_LIMIT=300
+. "$(dirname "$0")/../lib/own-mounts.sh"
 . "$(dirname "$0")/../lib/test-lib.sh"
 . "$(dirname "$0")/../lib/matrix.sh"
 

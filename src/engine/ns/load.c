@@ -64,6 +64,8 @@ static int add_record(struct ns_load *n, struct image *img, const Stasis__Namesp
 		n->nr = rec->id;
 	if (rec->path[0] && rec->path[0] != '/')
 		return stasis_fail(err, STASIS_E_CORRUPT, "namespace at '%.60s'", rec->path);
+	if (rec->type == STASIS__NAMESPACE_TYPE__NAMESPACE_NET)
+		return ns_check_links(rec, err);
 	if (rec->type == STASIS__NAMESPACE_TYPE__NAMESPACE_MNT)
 		return ns_check_mounts(rec, err);
 	return 0;
@@ -221,8 +223,6 @@ static int fill(struct ns_load *n, struct ns_made *m, struct stasis_error *err)
 	switch (rec->type) {
 	case STASIS__NAMESPACE_TYPE__NAMESPACE_MNT:
 		return ns_load_mounts(n, m, err);
-	case STASIS__NAMESPACE_TYPE__NAMESPACE_NET:
-		return ns_load_network(rec, err);
 	case STASIS__NAMESPACE_TYPE__NAMESPACE_UTS:
 		if (sethostname(rec->nodename, strlen(rec->nodename)) < 0 ||
 		    setdomainname(rec->domainname, strlen(rec->domainname)) < 0)
@@ -439,7 +439,7 @@ int ns_load_make(struct ns_load *n, struct ns_cgroups *cgroups, struct stasis_er
 			if (n->made[id].rec && is_user(n->made[id].rec) == users &&
 			    make_one(n, &n->made[id], err) < 0)
 				return -1;
-	return choose_network(n, err);
+	return ns_load_links(n, err) < 0 ? -1 : choose_network(n, err);
 }
 
 static int join_all(struct ns_load *n, size_t index, struct stasis_error *err)

@@ -100,13 +100,17 @@ void ns_become_root(void);
  * namespace that it belongs to. Descriptors and
  * shared memory are how it gives results; its error becomes ours. */
 typedef int (*ns_inside_fn)(void *arg, struct stasis_error *err);
+/* The same in no other namespaces than ours; `what` for an error. */
+int ns_run_apart(ns_inside_fn fn, void *arg, const char *what, struct stasis_error *err);
 int ns_run_inside(const struct task *t, const char *name, ns_inside_fn fn, void *arg,
 		  struct stasis_error *err);
 
-/* mounts_save.c, network.c, ipc.c: what is in a namespace of that type. */
+/* mounts_save.c, ipc.c: what is in a namespace of that type. */
 int ns_save_mounts(struct ns_save *n, struct ns_entry *e, struct stasis_error *err);
-int ns_save_network(struct ns_save *n, struct ns_entry *e, struct stasis_error *err);
 int ns_save_ipc(struct ns_save *n, struct ns_entry *e, struct stasis_error *err);
+
+/* links_save.c: interfaces, addresses and routes of all network namespaces, when all are known. */
+int ns_save_links(struct ns_save *n, struct stasis_error *err);
 
 /* cgroups_save.c: the roots of a cgroup namespace. */
 int ns_save_cgroup_roots(struct ns_save *n, struct ns_entry *e, struct stasis_error *err);
@@ -167,6 +171,8 @@ int ns_load_mounts(struct ns_load *n, struct ns_made *m, struct stasis_error *er
 int ns_load_late_mounts(struct ns_load *n, struct ns_made *m, struct stasis_error *err);
 int ns_check_mounts(const Stasis__Namespace *rec, struct stasis_error *err);
 bool ns_mount_is_late(const Stasis__Namespace *rec, size_t i);
-int ns_load_network(const Stasis__Namespace *rec, struct stasis_error *err);
+/* links_load.c: when all network namespaces are there. */
+int ns_check_links(const Stasis__Namespace *rec, struct stasis_error *err);
+int ns_load_links(struct ns_load *n, struct stasis_error *err);
 
 #endif

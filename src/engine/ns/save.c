@@ -62,6 +62,32 @@ static int no_memory(struct stasis_error *err)
 	return stasis_fail(err, STASIS_E_NOMEM, "no memory for namespaces");
 }
 
+int ns_run_apart(ns_inside_fn fn, void *arg, const char *what, struct stasis_error *err)
+{
+	struct stasis_error *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+					   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status = -1, result = -1;
+	pid_t pid;
+
+	if (shared == MAP_FAILED)
+		return no_memory(err);
+	pid = fork();
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		_exit(fn(arg, shared) == 0 ? 0 : 1);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		(void)stasis_fail_errno(err, STASIS_E_IO, "%s", what);
+	else if (status == 0)
+		result = 0;
+	else if (err && shared->text[0])
+		*err = *shared;
+	else
+		(void)stasis_fail(err, STASIS_E_INTERNAL, "%s: status 0x%x", what, status);
+	(void)munmap(shared, sizeof(*shared));
+	return result;
+}
+
 /* ---- inside of another namespace ---- */
 
 void ns_become_root(void)
@@ -84,47 +110,34 @@ static int join_owner(int ns_fd)
 	return 0;
 }
 
-static _Noreturn void inside_main(int ns_fd, ns_inside_fn fn, void *arg, struct stasis_error *shared)
-{
-	bool has_joined = join_owner(ns_fd) == 0 && setns(ns_fd, 0) == 0;
+struct inside_job {
+	int ns_fd;
+	ns_inside_fn fn;
+	void *arg;
+};
 
+static int go_inside(void *arg, struct stasis_error *err)
+{
+	const struct inside_job *job = arg;
+
+	if (join_owner(job->ns_fd) < 0 || setns(job->ns_fd, 0) < 0)
+		return stasis_fail_errno(err, STASIS_E_DENIED, "join its namespace");
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* changing credentials clears it */
-	if (!has_joined)
-		(void)stasis_fail_errno(shared, STASIS_E_DENIED, "join its namespace");
-	else if (fn(arg, shared) == 0)
-		_exit(0);
-	_exit(1);
+	return job->fn(job->arg, err);
 }
 
 int ns_run_inside(const struct task *t, const char *name, ns_inside_fn fn, void *arg,
 		  struct stasis_error *err)
 {
-	struct stasis_error *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
-					   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	scoped_fd int fd = -1;
-	char path[32];
-	int status = -1, result = -1;
-	pid_t pid;
+	struct inside_job job = {.fn = fn, .arg = arg};
+	char path[32], what[64];
 
 	(void)snprintf(path, sizeof(path), "ns/%s", name);
-	fd = openat(t->procfd, path, O_RDONLY | O_CLOEXEC);
-	if (shared == MAP_FAILED)
-		return no_memory(err);
-	pid = fd < 0 ? -1 : fork();
-	if (pid == 0)
-		inside_main(fd, fn, arg, shared);
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		(void)stasis_fail_errno(err, STASIS_E_IO, "look into the %s namespace of %d", name,
-					t->pid);
-	else if (status == 0)
-		result = 0;
-	else if (err && shared->text[0])
-		*err = *shared;
-	else
-		(void)stasis_fail(err, STASIS_E_INTERNAL, "look into the %s namespace of %d: status 0x%x",
-				  name, t->pid, status);
-	(void)munmap(shared, sizeof(*shared));
-	return result;
+	(void)snprintf(what, sizeof(what), "look into the %s namespace of %d", name, t->pid);
+	fd = job.ns_fd = openat(t->procfd, path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? stasis_fail_errno(err, STASIS_E_IO, "%s", what)
+		      : ns_run_apart(go_inside, &job, what, err);
 }
 
 /* ---- whose is it ---- */
@@ -226,8 +239,6 @@ static int save_content(struct ns_save *n, struct ns_entry *e, struct stasis_err
 	switch (e->rec.type) {
 	case STASIS__NAMESPACE_TYPE__NAMESPACE_MNT:
 		return ns_save_mounts(n, e, err);
-	case STASIS__NAMESPACE_TYPE__NAMESPACE_NET:
-		return ns_save_network(n, e, err);
 	case STASIS__NAMESPACE_TYPE__NAMESPACE_UTS:
 		return save_uts(n, e, err);
 	case STASIS__NAMESPACE_TYPE__NAMESPACE_IPC:
@@ -502,7 +513,7 @@ static int collect(struct ns_save *n, struct stasis_error *err)
 		if (n->members[i] && n->members[i]->mnt)
 			t->rootfd = openat(t->procfd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	}
-	return 0;
+	return ns_save_links(n, err);
 }
 
 static void ns_save_freep(struct ns_save **n)
