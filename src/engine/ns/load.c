@@ -619,6 +619,7 @@ void ns_load_free(struct ns_load *n)
 			scoped_close_fd(&m->bind_fds[i]);
 		free(m->bind_fds);
 		free(m->is_whole);
+		free(m->comes_along);
 		scoped_close_fd(&m->proc_fd);
 		scoped_close_fd(&m->sys_fd);
 		scoped_close_fd(&m->fd);

@@ -47,6 +47,31 @@ static int parse_line(char *line, struct mount_line *m)
 	return 0;
 }
 
+/* One that stands right on it, or was mounted above it on what both stand on. */
+static bool covers(const struct mount_line *other, const struct mount_line *m)
+{
+	if (other->parent == m->id)
+		return !strcmp(other->point, m->point);
+	return other->parent == m->parent && strcmp(other->point, m->point) != 0 &&
+	       ns_is_below(other->point, m->point);
+}
+
+/* Also with what it stands on, unless that is covered by nothing but `m` itself. */
+static bool is_covered(const struct mount_list *l, const struct mount_line *m, const struct mount_line *but)
+{
+	const struct mount_line *parent = NULL;
+
+	for (size_t k = 0; k < l->nr; k++) {
+		const struct mount_line *other = &l->v[k];
+
+		if (other != m && other != but && covers(other, m))
+			return true;
+		if (other != m && other->id == m->parent)
+			parent = other;
+	}
+	return parent && is_covered(l, parent, m);
+}
+
 int ns_mounts_read(int procfd, const char *name, struct mount_list *ret, struct stasis_error *err)
 {
 	size_t len, room = 0;
@@ -66,10 +91,7 @@ int ns_mounts_read(int procfd, const char *name, struct mount_list *ret, struct 
 			return stasis_fail(err, STASIS_E_INTERNAL,
 					   "mountinfo does not look like proc(5) says");
 	for (size_t i = 0; i < ret->nr; i++)
-		for (size_t k = 0; k < ret->nr; k++)
-			if (ret->v[k].parent == ret->v[i].id &&
-			    !strcmp(ret->v[k].point, ret->v[i].point))
-				ret->v[i].is_covered = true;
+		ret->v[i].is_covered = is_covered(ret, &ret->v[i], NULL);
 	return 0;
 }
 

@@ -89,6 +89,14 @@ int ns_clone_mount(const char *path, bool is_whole)
 	return fd_take(&fd);
 }
 
+static bool is_mount(const char *path)
+{
+	struct statx st;
+
+	return statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_TYPE, &st) == 0 &&
+	       st.stx_attributes & STATX_ATTR_MOUNT_ROOT;
+}
+
 /* Is mount i there with what it stands on, because that was copied as a whole? */
 static bool comes_along(const struct ns_made *m, size_t i)
 {
@@ -96,7 +104,7 @@ static bool comes_along(const struct ns_made *m, size_t i)
 	char path[2 * PATH_MAX];
 	size_t up = r->parent ? r->parent - 1 : 0;
 
-	if (!r->parent || !r->bind[0] || !(m->is_whole[up] || comes_along(m, up)))
+	if (!r->parent || !r->bind[0] || !(m->is_whole[up] || m->comes_along[up]) || !is_mount(r->bind))
 		return false;
 	below = m->rec->mounts[up];
 	return ns_is_below(below->point, r->point) &&
@@ -110,7 +118,8 @@ static int open_bind(struct ns_made *m, size_t i, struct stasis_error *err)
 {
 	const Stasis__Mount *r = m->rec->mounts[i];
 
-	if (comes_along(m, i))
+	m->comes_along[i] = comes_along(m, i);
+	if (m->comes_along[i])
 		return 0;
 	m->bind_fds[i] = ns_clone_mount(r->bind, false);
 	if (m->bind_fds[i] < 0 && errno == EINVAL) {
@@ -132,7 +141,8 @@ int ns_load_open_binds(struct ns_load *n, struct ns_made *m, struct stasis_error
 	m->sys_fd = ns_clone_mount("/sys", false);
 	m->bind_fds = malloc((rec->n_mounts + 1) * sizeof(*m->bind_fds));
 	m->is_whole = calloc(rec->n_mounts + 1, sizeof(*m->is_whole));
-	if (!m->bind_fds || !m->is_whole)
+	m->comes_along = calloc(rec->n_mounts + 1, sizeof(*m->comes_along));
+	if (!m->bind_fds || !m->is_whole || !m->comes_along)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for mounts");
 	for (size_t i = 0; i < rec->n_mounts; i++)
 		m->bind_fds[i] = -1;
@@ -414,7 +424,7 @@ int ns_load_mounts(struct ns_load *n, struct ns_made *m, struct stasis_error *er
 		return -1;
 	for (size_t i = 0; i < m->rec->n_mounts; i++)
 		if (!ns_mount_is_late(m->rec, i) &&
-		    (comes_along(m, i) ? adjust(m->rec->mounts[i], NEW_ROOT, err)
+		    (m->comes_along[i] ? adjust(m->rec->mounts[i], NEW_ROOT, err)
 				       : place_early(n, m, i, err)) < 0)
 			return -1;
 	for (size_t i = 0; i < m->rec->n_mounts; i++)

@@ -32,7 +32,7 @@ struct mount_line {
 	unsigned major, minor;
 	char *root, *point, *attributes, *type, *source, *options;
 	bool is_shared;
-	bool is_covered; /* a later one stands at the same place */
+	bool is_covered; /* a later one stands at the same place, or above: no path leads there */
 };
 
 struct mount_list {
@@ -132,7 +132,8 @@ struct ns_made {
 	size_t first;	     /* index of the first process in it */
 	int *bind_fds;	     /* of the restarter's file systems, by mount; -1 for none */
 	int proc_fd, sys_fd; /* copies of the restarter's /proc and /sys */
-	bool *is_whole;	     /* with all that is mounted on it */
+	bool *is_whole;	     /* with all that is mounted on it, which then comes along */
+	bool *comes_along;
 	size_t late_proc;    /* who mounts what only a process inside of other namespaces can */
 };
 
