@@ -360,10 +360,17 @@ static bool has_socket(struct image *img)
 		const Stasis__Description *d = image_record(img, IMAGE_TAG_DESCRIPTION, i,
 							    &stasis__description__descriptor, NULL);
 
-		if (d && (d->kind_case == STASIS__DESCRIPTION__KIND_UNIX_SOCKET ||
-			  d->kind_case == STASIS__DESCRIPTION__KIND_TCP ||
-			  d->kind_case == STASIS__DESCRIPTION__KIND_UDP))
+		switch (d ? d->kind_case : STASIS__DESCRIPTION__KIND__NOT_SET) {
+		case STASIS__DESCRIPTION__KIND_UNIX_SOCKET:
+		case STASIS__DESCRIPTION__KIND_TCP:
+		case STASIS__DESCRIPTION__KIND_UDP:
+		case STASIS__DESCRIPTION__KIND_RAW:
+		case STASIS__DESCRIPTION__KIND_NETLINK:
+		case STASIS__DESCRIPTION__KIND_PACKET:
 			return true;
+		default:
+			break;
+		}
 	}
 	return false;
 }
