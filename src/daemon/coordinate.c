@@ -121,18 +121,22 @@ static int take_word(struct round *r, size_t i, const struct wire_msg *m, const 
 		     struct stasis_error *err)
 {
 	const char *got = wire_get(m, "phase"), *message = wire_get(m, "message");
-	uint64_t bytes, tasks, stopped, cls;
+	uint64_t bytes, tasks, stopped, cls, number;
 
 	if (r->nodes[i].peer != 0)
 		return stasis_fail(err, STASIS_E_DENIED, "answer of uid %u", r->nodes[i].peer);
 	if (wire_get_number(m, "bytes", UINT64_MAX, 0, &bytes, err) < 0 ||
 	    wire_get_number(m, "tasks", UINT32_MAX, 0, &tasks, err) < 0 ||
 	    wire_get_number(m, "stopped_us", UINT64_MAX, 0, &stopped, err) < 0 ||
-	    wire_get_number(m, "class", STASIS_E_INTERNAL, STASIS_E_INTERNAL, &cls, err) < 0)
+	    wire_get_number(m, "class", STASIS_E_INTERNAL, STASIS_E_INTERNAL, &cls, err) < 0 ||
+	    wire_get_number(m, "errno", INT_MAX, 0, &number, err) < 0)
 		return -1;
-	if (!got || strcmp(got, phase) != 0)
-		return stasis_fail(err, (enum stasis_errclass)cls, "%.200s",
-				   message ? message : "unexpected answer");
+	if (!got || strcmp(got, phase) != 0) {
+		(void)stasis_fail(err, (enum stasis_errclass)cls, "%.200s",
+				  message ? message : "unexpected answer");
+		err->sys_errno = (int)number;
+		return -1;
+	}
 	if (strcmp(phase, r->what->is_vacate ? "done" : "durable") != 0)
 		return 0;
 	r->result.bytes += bytes;

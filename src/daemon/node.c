@@ -277,6 +277,7 @@ static int tell(struct round *r, const char *what, const struct stasis_error *wh
 	    wire_put_number(&m, "stopped_us", stopped_ns / 1000, err) < 0)
 		return -1;
 	if (why && (wire_put_number(&m, "class", why->cls, err) < 0 ||
+		    wire_put_number(&m, "errno", (uint64_t)why->sys_errno, err) < 0 ||
 		    wire_put(&m, "message", why->text, NULL) < 0))
 		(void)wire_put(&m, "message", "failed", err);
 	return wire_send(r->conn, &m, 0, CLIENT_GRACE_MS, err);

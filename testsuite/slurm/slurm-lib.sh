@@ -95,6 +95,38 @@ stasisd_pid() { # NODE: in the node's own pid namespace
 	on "$1" root pgrep -o -x stasisd
 }
 
+# Fault points (src/lib/fault.h) for daemons.
+stasisd_has_faults() {
+	grep -q '^#define STASIS_FAULT_POINTS\|STASIS_FAULT_POINTS=1' "$top_builddir/Makefile"
+}
+
+# stasisd_restart_with FAULT [NODE]: on NODE, or all.
+stasisd_restart_with() {
+	local n
+	for n in ${2:-$(seq -f n%g "$(cat "$slurm_dir/run/nodes")")}; do
+		stasisd_kill "$n"
+		STASISD_FAULT=$1 stasisd_start "$n" || return
+	done
+}
+
+# All processes of a node's daemon, those at work included.
+stasisd_kill() { # NODE
+	on "$1" root pkill -KILL -x stasisd
+	on "$1" root rm -f /run/stasis/stasisd.socket
+	wait_for "! on $1 root pgrep -x stasisd >/dev/null"
+}
+
+stasisd_stopped() { # NODE: a process of its daemon stands at a fault point
+	on "$1" root sh -c 'grep -ls "^State:.T (stopped)" $(pgrep -x stasisd | sed "s,.*,/proc/&/status,")' | grep -q .
+}
+
+stasisd_continue() {
+	local n
+	for n in $(seq -f n%g "$(cat "$slurm_dir/run/nodes")"); do
+		on "$n" root pkill -CONT -x stasisd
+	done
+}
+
 # As a user on the controller, as from a login node.
 scheckpoint() {
 	as_alice "$top_builddir/scheckpoint" "$@"
