@@ -22,7 +22,7 @@ struct dispatch_config { /* struct ptrace_sud_config */
 	uint64_t mode, selector, offset, len;
 };
 
-int inject_check_thread(const struct thread *th, bool may_shadow, struct stasis_error *err)
+int inject_check_thread(struct thread *th, bool may_shadow, struct stasis_error *err)
 {
 	struct dispatch_config sud = {0};
 
@@ -43,6 +43,7 @@ int inject_check_thread(const struct thread *th, bool may_shadow, struct stasis_
 				   "thread %d uses syscall user dispatch, which is not supported; turn "
 				   "it off before the checkpoint (prctl PR_SET_SYSCALL_USER_DISPATCH)",
 				   th->tid);
+	th->is_fit = true;
 	return 0;
 }
 
@@ -65,9 +66,9 @@ int inject_check(struct inject *in, struct stasis_error *err)
 	const bool may_shadow = arch_may_shadow_stack();
 
 	for (size_t i = 0; i < in->t->nr_threads; i++) {
-		const struct thread *th = &in->t->threads[i];
+		struct thread *th = &in->t->threads[i];
 
-		if (inject_check_thread(th, may_shadow, err) < 0)
+		if (!th->is_fit && inject_check_thread(th, may_shadow, err) < 0)
 			return -1;
 		if (!in->has_suspended_seccomp && check_seccomp(th, err) < 0)
 			return -1;

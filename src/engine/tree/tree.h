@@ -46,6 +46,7 @@ struct thread {
 	bool is_seized;		/* traced by us */
 	bool is_stopped_by_us;	/* seized and in ptrace-stop now */
 	bool has_regs;		/* they have been read */
+	bool is_fit;		/* code of ours can run in it: see inject_check_thread() */
 };
 
 /* One process (thread group) of the tree. */
