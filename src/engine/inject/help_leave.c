@@ -13,23 +13,49 @@
 
 enum { MAX_CALLS = 20000 }; /* the leader waits for its threads in steps of 1 ms */
 
-/* At the end of a pad? Then put the last registers in. */
-static bool finish_at_home(struct task *t, struct thread *th, struct arch_regs *r)
+static bool is_pad(struct task *t, tracee_addr start)
 {
-	const struct arch_pad pad = arch_pad();
-	const tracee_addr start = arch_ip(r) - pad.home;
-	struct arch_cure cure;
 	uint64_t magic;
 
-	/* at the entry of the call the instruction pointer is the same, but there is no result yet */
-	if (arch_syscall_result(r) != 0)
-		return false;
-	if (task_read_mem(t, start, &magic, sizeof(magic), NULL) < 0 ||
-	    memcmp(&magic, pad.code, sizeof(magic)) != 0 ||
-	    task_read_mem(t, start + pad.cure, &cure, sizeof(cure), NULL) < 0)
+	return task_read_mem(t, start, &magic, sizeof(magic), NULL) == 0 &&
+	       memcmp(&magic, arch_pad().code, sizeof(magic)) == 0;
+}
+
+/* Put in what the last instructions of a pad would load. */
+static bool finish(struct task *t, struct thread *th, tracee_addr pad, struct arch_regs *r)
+{
+	struct arch_cure cure;
+
+	if (task_read_mem(t, pad + arch_pad().cure, &cure, sizeof(cure), NULL) < 0)
 		return false;
 	arch_cure_apply(&cure, r);
 	return remote_set_regs(th, r, NULL) == 0;
+}
+
+/* At a system call stop: is it the end of the last call of a pad? */
+static bool finish_at_home(struct task *t, struct thread *th, struct arch_regs *r)
+{
+	const tracee_addr pad = arch_ip(r) - arch_pad().home;
+
+	/* at the entry of the call the instruction pointer is the same, but there is no result yet */
+	return arch_syscall_result(r) == 0 && is_pad(t, pad) && finish(t, th, pad, r);
+}
+
+/* At a stop outside of calls: the last one is behind it when an engine was killed that led it just there.
+ * Some of its registers may have been loaded already. */
+static bool finish_behind_home(struct task *t, struct thread *th)
+{
+	struct arch_regs r;
+
+	if (remote_get_regs(th, &r, NULL) < 0)
+		return false;
+	for (uint64_t at = arch_pad().home; at < arch_pad().area; at++) {
+		const tracee_addr pad = arch_ip(&r) - at;
+
+		if (pad % sizeof(uint64_t) == 0 && is_pad(t, pad))
+			return finish(t, th, pad, &r);
+	}
+	return false;
 }
 
 /* From a system call stop to the stop from which it can be detached. */
@@ -42,6 +68,8 @@ static int to_event_stop(struct thread *th)
 
 static void lead_home(struct task *t, struct thread *th)
 {
+	if (finish_behind_home(t, th))
+		return;
 	for (int i = 0; i < MAX_CALLS; i++) {
 		struct arch_regs r;
 

@@ -321,13 +321,13 @@ static long tracer(void)
 }
 
 /* A dying engine closes its descriptors before the kernel takes its tracing away. A process that was
- * stopped by job control stops again only with the latter, and must not run on before. */
-static void wait_for_engine_to_vanish(void)
+ * stopped by job control stops again only with the latter, and must not run on before. On a loaded machine
+ * that takes seconds. */
+static void wait_for_engine_to_vanish(long engine)
 {
-	enum { MAX_MS = 1000 };
-	const long pid = tracer();
+	enum { MAX_MS = 60000 };
 
-	for (int i = 0; i < MAX_MS && pid && tracer() == pid; i++)
+	for (int i = 0; i < MAX_MS && engine && tracer() == engine; i++)
 		parasite_pause_1ms();
 }
 
@@ -338,6 +338,7 @@ static void wait_for_engine_to_vanish(void)
  */
 int parasite_serve(struct wire_area *a)
 {
+	const long engine = tracer();
 	bool may_unmap;
 
 	a->open_error = (int32_t)-SYS4(socketpair, AF_UNIX_NR, SOCK_SEQPACKET_CLOEXEC, 0, a->socks);
@@ -347,7 +348,7 @@ int parasite_serve(struct wire_area *a)
 		SYS3(madvise, a->start, a->len, MADV_DONTFORK);
 		answer_requests(a, a->socks[1]);
 	}
-	wait_for_engine_to_vanish();
+	wait_for_engine_to_vanish(engine);
 	may_unmap = send_threads_home(a);
 	if (!a->open_error)
 		SYS1(close, a->socks[1]);
