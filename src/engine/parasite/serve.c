@@ -338,12 +338,13 @@ static void wait_for_engine_to_vanish(long engine)
  */
 int parasite_serve(struct wire_area *a)
 {
-	const long engine = tracer();
+	long engine = 0;
 	bool may_unmap;
 
 	a->open_error = (int32_t)-SYS4(socketpair, AF_UNIX_NR, SOCK_SEQPACKET_CLOEXEC, 0, a->socks);
 	if (!a->open_error) {
 		SYS1(close, a->socks[0]);
+		engine = tracer();
 		/* a child forked by another thread after the engine's death shall not inherit this */
 		SYS3(madvise, a->start, a->len, MADV_DONTFORK);
 		answer_requests(a, a->socks[1]);
