@@ -6,6 +6,7 @@
  *	fail:NAME    the function returns an error there
  *	kill:NAME    the engine is killed there (SIGKILL)
  *	stop:NAME    it stops there (SIGSTOP) until the test continues it
+ *	head:NAME    its parent is: of a restart's builder the command, of a process its creator
  */
 #ifndef LIB_FAULT_H
 #define LIB_FAULT_H

@@ -7,7 +7,7 @@ TEST_LIMIT=240
 
 dump_points="dump.planned dump.before-inject dump.injected dump.task-written dump.all-written
 	dump.before-commit"
-restore_points="restore.opened restore.task restore.stopped"
+restore_points="restore.opened restore.task restore.ready restore.stopped"
 
 probe() {
 	subject_start chain && ! STASIS_FAULT=fail:dump.planned chkpnt -f probe "$SUBJECT_PID" 2>/dev/null
@@ -48,6 +48,26 @@ restart_leaves_nothing() { # HOW:NAME
 	wait_for '[ -z "$(subject_pids)" ]' 10 || return 1
 	restart -W "$SUBJECT_DIR/img" >out 3>&- && subject_verify 30
 }
+
+# The command itself is killed, which nobody can catch: what there is of the tree goes with it.
+head_killed_leaves_nothing() { # NAME SUBJECT
+	subject_start "$2" && matrix_chkpnt_kill img || return 1
+	STASIS_FAULT=head:$1 test_expect_status 137 restart -W "$SUBJECT_DIR/img" >out 2>err 3>&- || return 1
+	# a process that is being made has our image on its command line until it gets its memory
+	wait_for '[ -z "$(subject_pids)" ] && ! grep -qsaF "$SUBJECT_DIR/img" /proc/[0-9]*/cmdline' 10 || {
+		subject_where
+		return 1
+	}
+	subject_pid_is_free && restart -W "$SUBJECT_DIR/img" >out 3>&- && subject_verify 30
+}
+
+for point in restore.opened restore.ready restore.stopped; do
+	for subject in sessions creds dead-leader; do
+		test_expect_success "restart killed at $point leaves nothing of $subject" \
+			"head_killed_leaves_nothing $point $subject"
+		test_kill_all 2>/dev/null
+	done
+done
 
 for point in $restore_points; do
 	test_expect_success "a restart that fails at $point leaves nothing, the next one works" \

@@ -256,9 +256,11 @@ static void fill_tids(const struct restore *r, const struct restore_proc *p, con
 	t->nr_tids = (uint32_t)nr_free;
 }
 
-bool restore_has_late_pdeath(const struct restore *r, const struct restore_proc *p)
+uint32_t args_pdeath_signal(const struct restore *r, const struct restore_proc *p, size_t k)
 {
-	return p->index && r->procs[p->parent].process->leader;
+	if (p->index && r->procs[p->parent].process->leader)
+		return 0;
+	return k ? p->threads[k]->pdeath_signal : SIGKILL;
 }
 
 /* What a thread that has ended still has. */
@@ -367,7 +369,7 @@ static int fill_thread(struct restore *r, struct zone *z, struct restore_proc *p
 	t->rseq_sig = th->rseq_sig;
 	fill_policy(p->mm, th->tid, t);
 	t->timerslack_ns = th->timerslack_ns;
-	t->pdeath_signal = restore_has_late_pdeath(r, p) ? 0 : th->pdeath_signal;
+	t->pdeath_signal = args_pdeath_signal(r, p, k);
 	t->mce_kill = th->mce_kill;
 	t->tsc_mode = th->tsc_mode;
 	t->io_flusher = th->io_flusher;

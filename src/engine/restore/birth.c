@@ -235,6 +235,14 @@ pid_t birth_pid_seen_by(const struct restore_proc *who, const struct restore_pro
 static int create_one(struct restore *r, size_t creator, struct restore_proc *p, uint64_t flags,
 		      struct stasis_error *err);
 
+void birth_bind(pid_t parent)
+{
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* 0: it is in another pid namespace, and nobody can tell */
+	if (parent && getppid() && getppid() != parent)
+		_exit(1);
+}
+
 static void note_helper(struct restore *r, pid_t pid)
 {
 	uint32_t slot = __atomic_fetch_add(&r->shared->nr_helpers, 1, __ATOMIC_SEQ_CST);
@@ -249,8 +257,8 @@ static int create_by_crossing(struct restore *r, const struct ns_birth *b, struc
 {
 	struct stasis_error child_err;
 	struct clone_args args = {.exit_signal = exit_signal_of(p)};
+	pid_t creator = getpid(), pid;
 	int status;
-	pid_t pid;
 
 	if (pids_begin(r, 0) < 0)
 		return stasis_fail(err, STASIS_E_INTERNAL, "no pid for a helper");
@@ -263,7 +271,7 @@ static int create_by_crossing(struct restore *r, const struct ns_birth *b, struc
 		return waitpid(pid, &status, __WALL) == pid && WIFEXITED(status) && !WEXITSTATUS(status)
 			       ? 0
 			       : shared_error(r, err);
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	birth_bind(creator);
 	if (creds_before_user(r, p, &child_err) == 0 && ns_load_cross(r->ns, b, &child_err) == 0 &&
 	    create_one(r, b->creator, p, CLONE_PARENT, &child_err) == 0)
 		_exit(0);
@@ -279,13 +287,13 @@ static int create_one(struct restore *r, size_t creator, struct restore_proc *p,
 				   .like = p->index,
 				   .pid = (pid_t)p->process->pid,
 				   .own_pid = own_pid(p)};
-	pid_t pid;
+	pid_t parent = flags & CLONE_PARENT ? getppid() : getpid(), pid;
 
 	if (r->ns && ns_load_needs_crossing(r->ns, &b))
 		return create_by_crossing(r, &b, p, err);
 	pid = fork_as(r, &b, flags, exit_signal_of(p));
 	if (pid == 0)
-		task_run(r, p->index);
+		task_run(r, p->index, parent);
 	if (pid < 0)
 		return stasis_fail_errno(err, errno == EEXIST ? STASIS_E_BUSY : STASIS_E_IO,
 					 "fork: failed for %s(%u)", p->process->comm,
@@ -303,6 +311,7 @@ static int create_by_helper(struct restore *r, struct restore_proc *first, struc
 		.like = first->index,
 		.pid = leader,
 		.own_pid = is_nested(first) ? first->process->namespaces->own_sid : leader};
+	pid_t creator = getpid();
 	pid_t pid = fork_as(r, &b, 0, exit_signal_of(first));
 	struct stasis_error child_err;
 	int status;
@@ -317,6 +326,7 @@ static int create_by_helper(struct restore *r, struct restore_proc *first, struc
 			       ? 0
 			       : shared_error(r, err);
 	}
+	birth_bind(creator);
 	if (setsid() < 0) {
 		(void)stasis_fail_errno(&child_err, STASIS_E_IO, "setsid");
 		shared_fail(r, &child_err);
@@ -387,6 +397,7 @@ static pid_t start_group_helper(struct restore *r, struct restore_proc *p, pid_t
 				   .like = p->index,
 				   .pid = (pid_t)p->process->pgid,
 				   .own_pid = group};
+	pid_t creator = getpid();
 	pid_t pid = fork_as(r, &b, 0, SIGCHLD);
 
 	if (pid < 0)
@@ -398,7 +409,7 @@ static pid_t start_group_helper(struct restore *r, struct restore_proc *p, pid_t
 			return stasis_fail_errno(err, STASIS_E_IO, "process group %d", group);
 		return pid;
 	}
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	birth_bind(creator);
 	(void)shared_wait_for(r, &r->shared->arrived[BARRIER_MEMBERS], (uint32_t)r->nr);
 	_exit(0);
 }

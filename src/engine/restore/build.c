@@ -242,7 +242,8 @@ int build_tree(struct restore *r, struct stasis_error *err)
 		return -1;
 	if (pids_start(r, err) < 0)
 		return -1;
-	if (birth_create_root(r, err) < 0 || await_threads(r, err) < 0 || hand_over_stop(r, err) < 0)
+	if (birth_create_root(r, err) < 0 || await_threads(r, err) < 0 ||
+	    fault_point("restore.ready", err) < 0 || hand_over_stop(r, err) < 0)
 		return -1;
 	pids_stop(r);
 	if (fault_point("restore.stopped", err) < 0)

@@ -85,8 +85,9 @@ int creds_become_owner(struct restore *r, struct stasis_error *err)
 					 "keep the right to choose pids (CAP_CHECKPOINT_RESTORE)");
 	(void)prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
 	/* changing ids made this process, and so its children, untraceable even for itself */
-	if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+	if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
 		return stasis_fail_errno(err, STASIS_E_INTERNAL, "prctl");
+	birth_bind(r->is_namespace ? 0 : r->caller);
 	return 0;
 }
 

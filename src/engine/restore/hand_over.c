@@ -22,9 +22,11 @@ enum {
 	ERESTART_RESTARTBLOCK_NR = 516, /* include/linux/errno.h: never seen by programs */
 };
 
+/* Until they are let go a thread without the builder is one of a half-built tree. */
 static int seize(pid_t tid, unsigned long more_options, struct stasis_error *err)
 {
-	if (ptrace(PTRACE_SEIZE, tid, NULL, (void *)(PTRACE_O_TRACESYSGOOD | more_options)) < 0)
+	if (ptrace(PTRACE_SEIZE, tid, NULL, 
+		   (void *)(PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL | more_options)) < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "seize restored thread %d", tid);
 	return 0;
 }
@@ -147,22 +149,28 @@ static int leave_syscall_stop(pid_t tid, struct stasis_error *err)
 	return await_stop(tid, err);
 }
 
-static int unmap_zone(struct restore *r, struct restore_proc *p, struct stasis_error *err)
+/* One remote system call in a thread that waits in the restorer. */
+static int call_in(struct restore *r, pid_t tid, long nr, const uint64_t args[6], struct stasis_error *err)
 {
-	const uint64_t args[6] = {mem_load_zone(r->mem), args_zone_bytes(r)};
-	pid_t tid = tid_of(p, 0);
 	struct arch_regs base;
 	int64_t result;
 
 	if (ptrace(PTRACE_GETREGS, tid, NULL, &base.u) < 0)
 		return stasis_fail_errno(err, STASIS_E_INTERNAL, "registers of %d", tid);
-	if (remote_syscall_at(tid, args_gadget_address(r), &base, SYS_munmap, args, &result, err) < 0)
+	if (remote_syscall_at(tid, args_gadget_address(r), &base, nr, args, &result, err) < 0)
 		return -1;
 	if (result < 0) {
 		errno = (int)-result;
-		return stasis_fail_errno(err, STASIS_E_INTERNAL, "unmap the restorer in %d", tid);
+		return stasis_fail_errno(err, STASIS_E_INTERNAL, "system call %ld in %d", nr, tid);
 	}
 	return leave_syscall_stop(tid, err);
+}
+
+static int unmap_zone(struct restore *r, struct restore_proc *p, struct stasis_error *err)
+{
+	const uint64_t args[6] = {mem_load_zone(r->mem), args_zone_bytes(r)};
+
+	return call_in(r, tid_of(p, 0), SYS_munmap, args, err);
 }
 
 /*
@@ -245,23 +253,33 @@ static int unmap_zones(struct restore *r, struct stasis_error *err)
 	return 0;
 }
 
-/* Not set by the restorer where the parent's first thread was still to end: that would have sent it. */
+/* Until now the first thread's has bound the process to its parent. */
 static int set_pdeath_signal(struct restore *r, struct restore_proc *p, size_t k,
 			     struct arch_regs *regs, struct stasis_error *err)
 {
 	const uint64_t args[6] = {PR_SET_PDEATHSIG, p->threads[k]->pdeath_signal};
-	struct arch_regs base;
-	int64_t result;
 
 	(void)regs;
-	if (!restore_has_late_pdeath(r, p) || !args[1])
+	if (args[1] == args_pdeath_signal(r, p, k))
 		return 0;
-	if (ptrace(PTRACE_GETREGS, tid_of(p, k), NULL, &base.u) < 0)
-		return stasis_fail_errno(err, STASIS_E_INTERNAL, "registers of %d", tid_of(p, k));
-	if (remote_syscall_at(tid_of(p, k), args_gadget_address(r), &base, SYS_prctl, args, &result,
-			      err) < 0)
-		return -1;
-	return leave_syscall_stop(tid_of(p, k), err);
+	return call_in(r, tid_of(p, k), SYS_prctl, args, err);
+}
+
+static int drop_exitkill(struct restore *r, struct restore_proc *p, size_t k, struct arch_regs *regs,
+			 struct stasis_error *err)
+{
+	(void)r;
+	(void)regs;
+	if (ptrace(PTRACE_SETOPTIONS, tid_of(p, k), NULL, NULL) < 0)
+		return stasis_fail_errno(err, STASIS_E_INTERNAL, "options of thread %d", tid_of(p, k));
+	return 0;
+}
+
+/* The tree is whole: from here on the end of the caller, or even ours, lets it run. */
+static int commit(struct restore *r, struct stasis_error *err)
+{
+	(void)prctl(PR_SET_PDEATHSIG, 0);
+	return for_each_thread(r, drop_exitkill, NULL, err);
 }
 
 static void detach(const struct restore_proc *p)
@@ -312,7 +330,7 @@ int hand_over_run(struct restore *r, struct stasis_error *err)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for registers");
 	if (for_each_thread(r, prepare_one, regs, err) < 0 ||
 	    for_each_thread(r, set_pdeath_signal, NULL, err) < 0 || unmap_zones(r, err) < 0 ||
-	    for_each_thread(r, put_regs_one, regs, err) < 0)
+	    for_each_thread(r, put_regs_one, regs, err) < 0 || commit(r, err) < 0)
 		return -1;
 	send_signals(r);
 	detach_all(r);

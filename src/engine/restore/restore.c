@@ -86,7 +86,7 @@ static void __attribute__((__noreturn__)) builder_main(struct restore *r)
 {
 	struct stasis_error err;
 
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	birth_bind(r->is_namespace ? 0 : r->caller);
 	r->is_first = r->is_namespace && !(r->is_user_namespace && has_network(r));
 	if (r->is_namespace && !r->is_first)
 		part_from_builder(r);
@@ -174,8 +174,10 @@ static void destroy_tree(struct restore *r, pid_t builder)
 
 static int run_builder(struct restore *r, struct stasis_restored *ret, struct stasis_error *err)
 {
-	pid_t builder = r->is_namespace ? namespace_fork(r, err) : fork();
+	pid_t builder;
 
+	r->caller = getpid();
+	builder = r->is_namespace ? namespace_fork(r, err) : fork();
 	if (builder == 0)
 		builder_main(r);
 	if (builder < 0)

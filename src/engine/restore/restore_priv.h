@@ -103,6 +103,7 @@ struct restore {
 	struct ns_pids pids_ops;
 	pid_t pids_helper; /* 0: none runs */
 	int status_fd;	   /* namespace: where its first process reports the root's end, else -1 */
+	pid_t caller;	   /* whoever waits for the builder */
 	pid_t outer_group; /* process group that stands for a group whose leader is outside */
 };
 
@@ -119,6 +120,9 @@ int restore_wait_for_pids(struct restore *r, struct stasis_error *err);
 
 /* birth.c */
 int birth_plan(struct restore *r, struct stasis_error *err);
+/* From now on whoever calls this is killed when its parent ends, at once when that is gone already: what is
+ * half-built must not outlive a restart that is killed. parent: pid as getppid() tells it; 0: any. */
+void birth_bind(pid_t parent);
 int birth_create_root(struct restore *r, struct stasis_error *err);
 /* Create the processes that `creator` creates at that point; in each new process the function does
  * not return but runs task_run(). */
@@ -129,7 +133,7 @@ int birth_enter_session(struct restore *r, struct restore_proc *p, struct stasis
 int birth_join_group(struct restore *r, struct restore_proc *p, struct stasis_error *err);
 
 /* task.c: the life of a restored process until it jumps into the restorer. */
-void task_run(struct restore *r, size_t index) __attribute__((__noreturn__));
+void task_run(struct restore *r, size_t index, pid_t parent) __attribute__((__noreturn__));
 
 /* shared.c */
 int shared_create(struct restore *r, struct stasis_error *err);
@@ -155,8 +159,9 @@ struct args_fds {
 };
 int args_build(struct restore *r, struct restore_proc *p, const struct args_fds *fds, uint64_t *ret_args,
 	       uint64_t *ret_stack, struct stasis_error *err);
-/* The parent's first thread ends when all is ready; its end sends parent-death signals. */
-bool restore_has_late_pdeath(const struct restore *r, const struct restore_proc *p);
+/* The parent-death signal of thread k until the hand-over: SIGKILL for the first one. 0 where the parent's
+ * first thread is still to end, which sends such signals. */
+uint32_t args_pdeath_signal(const struct restore *r, const struct restore_proc *p, size_t k);
 /* Address of thread k's struct restorer_thread in its process; the same in each process. */
 uint64_t args_thread_address(const struct restore *r, size_t k);
 /* Address of a system call instruction that exists in each process until its zone is unmapped. */

@@ -263,12 +263,12 @@ static int enter_restorer(struct restore *r, struct restore_proc *p, struct stas
 	raw_jump(args_blob_address(r), stack, args);
 }
 
-void task_run(struct restore *r, size_t index)
+void task_run(struct restore *r, size_t index, pid_t parent)
 {
 	struct restore_proc *p = &r->procs[index];
 	struct stasis_error err;
 
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	birth_bind(parent);
 	if (prepare(r, p, &err) == 0)
 		(void)enter_restorer(r, p, &err);
 	(void)stasis_fail_prefix(&err, "%s(%u)", p->process->comm, p->process->pid);

@@ -193,6 +193,7 @@ struct restorer_args {
 	int32_t exe_fd;			/* closed when used */
 	int32_t pids_for_children_fd;	/* for setns(), closed then; -1: none */
 	uint32_t nr_set; /* futex: threads that have their ids, a leader that ends among them */
+	int32_t parent; /* as getppid() tells it; by the restorer */
 	uint32_t dumpable, child_subreaper;
 	uint32_t thp_disable; /* as PR_GET_THP_DISABLE gives it: 1 and the flags */
 	uint32_t lock_future; /* MCL_* */

@@ -376,6 +376,7 @@ blob_start(struct restorer_args *a)
 	uint64_t all = ~0ull;
 
 	SYS4(rt_sigprocmask, SIG_SETMASK, &all, 0, sizeof(all));
+	a->parent = (int32_t)SYS0(getppid);
 	park_specials(a);
 	unmap_all_but_ranges(a);
 	move_memory(a);

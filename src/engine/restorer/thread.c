@@ -20,6 +20,7 @@ enum {
 	WAKE_ALL = 0x7fffffff,
 	PRCTL_SET_MDWE = 65, /* Linux 6.3 */
 	CLONE_FS_FLAG = 0x200,
+	PARENT_POLL_NS = 100000000,
 };
 
 static const struct restorer_args *args_of(const struct restorer_thread *t)
@@ -289,6 +290,19 @@ static void watch_leader_end(struct restorer_args *a)
 	SYS3(futex, &c->nr_ended, FUTEX_WAKE, WAKE_ALL);
 }
 
+/* A process that the end of its parent does not kill looks for it itself. */
+static __attribute__((__noreturn__)) void await_builder(const struct restorer_args *a, struct restorer_control *c,
+							bool looks)
+{
+	const int64_t poll[2] = {0, PARENT_POLL_NS};
+
+	for (;;) {
+		SYS4(futex, &c->never, FUTEX_WAIT, 0, looks ? poll : 0);
+		if (looks && SYS0(getppid) != a->parent)
+			SYS1(exit_group, 1);
+	}
+}
+
 void restorer_thread_main(void *thread)
 {
 	struct restorer_thread *t = thread;
@@ -303,12 +317,14 @@ void restorer_thread_main(void *thread)
 		restorer_note_set(a);
 	queue_signals(t);
 	SYS5(prctl, PR_SET_PDEATHSIG, t->pdeath_signal, 0, 0, 0);
+	/* new ids had taken away what bound us to the parent */
+	if (is_first && SYS0(getppid) != a->parent)
+		SYS1(exit_group, 1);
 	/* the builder waits for the last one */
 	if (__atomic_add_fetch(&c->ready, 1, __ATOMIC_SEQ_CST) >= c->nr_threads)
 		SYS3(futex, &c->ready, FUTEX_WAKE, WAKE_ALL);
 	if (is_first && a->leader)
 		watch_leader_end(a);
 	sleep_in_timed_call(t);
-	for (;;)
-		SYS4(futex, &c->never, FUTEX_WAIT, 0, 0);
+	await_builder(a, c, is_first && !t->pdeath_signal);
 }
