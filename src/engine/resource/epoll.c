@@ -178,7 +178,7 @@ static bool is_referred(const Stasis__Description *d, uint64_t id)
 	return false;
 }
 
-/* The numbers of members must be below those of the master's copies, also such as no table has now. */
+/* The numbers of members must not be those of the master's copies, also such as no table has now. */
 static int epoll_verify(struct session *s, struct fd_load *c, const Stasis__Description *d,
 			struct stasis_error *err)
 {
@@ -192,8 +192,8 @@ static int epoll_verify(struct session *s, struct fd_load *c, const Stasis__Desc
 		if (m->fd >= FD_LIMIT || !load_find_desc(c, m->desc) ||
 		    (i < d->n_refers && d->refers[i] != m->desc && !is_referred(d, m->desc)))
 			return stasis_fail(err, STASIS_E_CORRUPT, "member %u of an epoll instance", m->fd);
-		if ((int)m->fd >= c->base)
-			c->base = (int)m->fd + 1;
+		if ((int)m->fd > c->highest)
+			c->highest = (int)m->fd;
 	}
 	return 0;
 }

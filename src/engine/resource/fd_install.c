@@ -5,6 +5,7 @@
  */
 #include "resource/resource_priv.h"
 
+#include <limits.h>
 #include <linux/close_range.h>
 #include <signal.h>
 #include <string.h>
@@ -19,6 +20,14 @@ static int close_between(int from, int below, struct stasis_error *err)
 	return 0;
 }
 
+/* [from, below), but not the master's own */
+static int close_unused(const struct fd_load *c, int from, int below, struct stasis_error *err)
+{
+	if (close_between(from, below < c->base ? below : c->base, err) < 0)
+		return -1;
+	return close_between(from > c->end ? from : c->end, below, err);
+}
+
 int fd_load_install(struct fd_load *c, pid_t pid, struct stasis_error *err)
 {
 	const struct load_proc *p = load_find_proc(c, pid);
@@ -29,14 +38,14 @@ int fd_load_install(struct fd_load *c, pid_t pid, struct stasis_error *err)
 	for (size_t i = 0; i < p->nr_fds; i++) {
 		const struct load_fd *f = &p->fds[i];
 
-		if (close_between(next, f->fd, err) < 0)
+		if (close_unused(c, next, f->fd, err) < 0)
 			return -1;
 		if (dup3(f->desc->fd, f->fd, f->is_cloexec ? O_CLOEXEC : 0) < 0)
 			return stasis_fail_errno(err, STASIS_E_IO, "%s(%d): dup2 %d %d failed",
 						 p->comm, p->pid, f->desc->fd, f->fd);
 		next = f->fd + 1;
 	}
-	return close_between(next, c->base, err);
+	return close_unused(c, next, INT_MAX, err);
 }
 
 /* A pid from the image may meanwhile be a stranger's: only our own get signals. */

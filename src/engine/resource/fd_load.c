@@ -6,12 +6,6 @@
 #include "resource/resource_priv.h"
 
 #include <string.h>
-#include <sys/resource.h>
-
-enum {
-	BASE_MIN = 64,	  /* keeps our own few descriptors off the numbers of small programs */
-	LIMIT_SLACK = 64, /* what the restart opens beside descriptions: images, objects, /proc */
-};
 
 static const uint32_t settable_flags = O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME | O_NONBLOCK;
 
@@ -66,31 +60,6 @@ static int verify_all(struct fd_load *c, struct stasis_error *err)
 	return nr_problems ? -1 : 0;
 }
 
-/* Descriptors above the base need room below the limit of open files, which we may raise as far as
- * the hard limit. */
-static int check_limit(struct fd_load *c, bool may_raise, struct stasis_error *err)
-{
-	rlim_t need = (rlim_t)c->base + LIMIT_SLACK;
-	struct rlimit limit;
-
-	for (size_t i = 0; i < c->nr_descs; i++)
-		need += c->descs[i].is_used;
-	need += c->nr_objects;
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return stasis_fail_errno(err, STASIS_E_IO, "getrlimit");
-	if (limit.rlim_max < need)
-		return stasis_fail(err, STASIS_E_DENIED,
-				   "restart needs %llu descriptors, but the hard limit of open files is "
-				   "%llu; raise it (ulimit -Hn)",
-				   (unsigned long long)need, (unsigned long long)limit.rlim_max);
-	if (limit.rlim_cur >= need || !may_raise)
-		return 0;
-	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return stasis_fail_errno(err, STASIS_E_IO, "raise the limit of open files");
-	return 0;
-}
-
 /* Copies of files lie beside the image. */
 static int open_copy_dir(struct fd_load *c, const struct stasis_restore_opts *opts,
 			 struct stasis_error *err)
@@ -125,11 +94,11 @@ int fd_load_plan(struct session *s, const struct fd_proc *procs, size_t nr,
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for descriptors");
 	c->s = s;
 	c->is_quiet = opts->flags & STASIS_RESTORE_QUIET_FILES;
-	c->base = BASE_MIN;
+	c->highest = -1;
 	c->copy_dirfd = -1;
 	c->lock_wait_s = opts->pid_retry_s;
 	if (open_copy_dir(c, opts, err) < 0 || load_index(c, procs, nr, opts, err) < 0 ||
-	    check_limit(c, false, err) < 0 || verify_all(c, err) < 0)
+	    fd_room_find(c, err) < 0 || verify_all(c, err) < 0 || fd_room_find(c, err) < 0)
 		return -1;
 	*ret = ptr_take(&c);
 	return 0;
@@ -138,6 +107,11 @@ int fd_load_plan(struct session *s, const struct fd_proc *procs, size_t nr,
 int fd_load_base(const struct fd_load *c)
 {
 	return c->base;
+}
+
+int fd_load_end(const struct fd_load *c)
+{
+	return c->end;
 }
 
 void fd_load_set_object_fd(struct fd_load *c, object_fd_fn fn, void *arg)
@@ -205,7 +179,7 @@ static int open_desc(struct fd_load *c, struct load_desc *l, struct stasis_error
 		return -1;
 	if (!l->is_null && l->kind != &kind_unsupported && set_flags(fd, l->d, err) < 0)
 		return -1;
-	l->fd = fd >= c->base ? fd_take(&fd) : fcntl(fd, F_DUPFD_CLOEXEC, c->base);
+	l->fd = fd >= c->base && fd < c->end ? fd_take(&fd) : fcntl(fd, F_DUPFD_CLOEXEC, c->base);
 	if (l->fd < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "dup %d failed", fd);
 	return locks_take(c, l, err);
@@ -251,8 +225,6 @@ static int wire_all(struct fd_load *c, struct stasis_error *err)
 
 int fd_load_open_all(struct fd_load *c, struct stasis_error *err)
 {
-	if (check_limit(c, true, err) < 0)
-		return -1;
 	if (copy_back_all(c, err) < 0)
 		return -1;
 	count_pipes(c);

@@ -253,8 +253,8 @@ static int add_fd(struct fd_load *c, struct load_proc *p, const Stasis__Fd *fd,
 	use_desc(d, p, (int)fd->fd);
 	p->fds[p->nr_fds++] =
 		(struct load_fd){.fd = (int)fd->fd, .is_cloexec = fd->cloexec, .desc = d};
-	if ((int)fd->fd >= c->base)
-		c->base = (int)fd->fd + 1;
+	if ((int)fd->fd > c->highest)
+		c->highest = (int)fd->fd;
 	return 0;
 }
 

@@ -174,8 +174,10 @@ int fd_load_plan(struct session *s, const struct fd_proc *procs, size_t nr,
 		 const struct stasis_restore_opts *opts, struct fd_load **ret,
 		 struct stasis_error *err);
 
-/* Lowest descriptor number that no process of the tree uses and above which all are free. */
+/* The descriptors of the restart itself have numbers from the base up to, not including, the end: no
+ * process of the tree uses those. */
 int fd_load_base(const struct fd_load *c);
+int fd_load_end(const struct fd_load *c);
 
 /* How a memfd or deleted file that is also mapped is found: one descriptor for both. */
 typedef int (*object_fd_fn)(void *arg, uint64_t object);
@@ -189,15 +191,13 @@ void fd_load_set_foreground(struct fd_load *c, pid_t pgrp);
  * their length then; the cut tail is kept beside them as NAME.after-checkpoint. */
 void fd_load_set_rollback(struct fd_load *c);
 
-/* In the master: open every description once, numbered fd_load_base() and up. Raises the soft limit
- * of open files when that is needed. Files that this changes on demand (STASIS_RESTORE_COPY_BACK,
- * rollback) are put back by fd_load_free() unless fd_load_finish() was called, both in the process
- * that called this. */
+/* In the master: open every description once, numbered fd_load_base() and up. Files that this changes
+ * on demand (STASIS_RESTORE_COPY_BACK, rollback) are put back by fd_load_free() unless fd_load_finish()
+ * was called, both in the process that called this. */
 int fd_load_open_all(struct fd_load *c, struct stasis_error *err);
 
-/* In a restored process: put the descriptors of this process at their numbers. Numbers below the
- * base that it does not own are closed; the master's copies above stay open until the caller closes
- * them (close_range). */
+/* In a restored process: put the descriptors of this process at their numbers. All others are closed,
+ * but for the master's copies, which stay open until the caller closes them (close_range). */
 int fd_load_install(struct fd_load *c, pid_t pid, struct stasis_error *err);
 
 /* In a restored process, after fd_load_install() and when the copies are closed: what belongs to the

@@ -309,7 +309,8 @@ struct fd_load {
 	const Stasis__Object **objects; /* by id */
 	size_t nr_pipes;
 	struct load_pipe *pipes; /* by object */
-	int base;
+	int highest;   /* number that a process of the tree uses, -1 for none */
+	int base, end; /* the master's own are in [base, end): see fd_room.c */
 	object_fd_fn object_fd;
 	void *object_fd_arg;
 	pid_t foreground;
@@ -349,6 +350,9 @@ int locks_take_lease(struct fd_load *c, const struct load_proc *p, const struct 
 		     struct stasis_error *err);
 /* In the master, before F_SETOWN. */
 void locks_forget_owner(const struct load_desc *l);
+
+/* fd_room.c: sets base and end, and raises the soft limit of open files when that is needed. */
+int fd_room_find(struct fd_load *c, struct stasis_error *err);
 
 /* load_index.c */
 int load_index(struct fd_load *c, const struct fd_proc *procs, size_t nr,

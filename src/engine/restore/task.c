@@ -23,8 +23,6 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CLOSE_TO_END = -1 };
-
 /* How a zombie died is repeated: by exit status or by signal, without a core file. */
 static void __attribute__((__noreturn__)) die_as(int status)
 {
@@ -136,7 +134,7 @@ static int enter_place(struct restore *r, const Stasis__Process *p, struct stasi
 	return stasis_fail_errno(err, STASIS_E_IO, "%s(%u): chdir %s", p->comm, p->pid, p->cwd);
 }
 
-/* What the restorer needs gets a number above every descriptor of the tree. */
+/* What the restorer needs gets a number that no descriptor of the tree has. */
 static int move_up(struct restore *r, int fd)
 {
 	int high = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, fd_load_base(r->fds));
@@ -166,7 +164,8 @@ static int open_fds(struct restore *r, const struct restore_proc *p, struct args
 	return 0;
 }
 
-static void close_above(int base, const struct args_fds *but)
+/* [base, end) */
+static void close_ours(int base, int end, const struct args_fds *but)
 {
 	bool in_order = but->exe < but->pids_for_children;
 	const int keep[] = {in_order ? but->exe : but->pids_for_children,
@@ -179,7 +178,8 @@ static void close_above(int base, const struct args_fds *but)
 			(void)syscall(SYS_close_range, base, keep[i] - 1, 0);
 		base = keep[i] + 1;
 	}
-	(void)syscall(SYS_close_range, base, CLOSE_TO_END, 0);
+	if (base < end)
+		(void)syscall(SYS_close_range, base, end - 1, 0);
 }
 
 static int create_children(struct restore *r, struct restore_proc *p, struct stasis_error *err)
@@ -257,7 +257,7 @@ static int enter_restorer(struct restore *r, struct restore_proc *p, struct stas
 	if (fd_load_install(r->fds, (pid_t)p->process->pid, err) < 0 ||
 	    enter_place(r, p->process, err) < 0)
 		return -1;
-	close_above(fd_load_base(r->fds), &fds);
+	close_ours(fd_load_base(r->fds), fd_load_end(r->fds), &fds);
 	if (fd_load_attach(r->fds, (pid_t)p->process->pid, err) < 0)
 		return -1;
 	raw_jump(args_blob_address(r), stack, args);

@@ -360,11 +360,12 @@ static __attribute__((__noreturn__)) void end_leader(struct restorer_args *a)
 
 	restorer_thread_set((struct restorer_thread *)a->leader);
 	/* The end of a thread sends its children's parent-death signals, by which they are bound to us
-	 * until they are ready; and so is this process to its parent's first thread. */
+	 * until they are ready; and so is this process to its parent's first thread, so that it has to look
+	 * for the parent itself. */
 	SYS5(prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	restorer_note_set(a);
 	while (!__atomic_load_n(&c->leader_gate, __ATOMIC_SEQ_CST))
-		SYS4(futex, &c->leader_gate, FUTEX_WAIT, 0, 0);
+		restorer_wait(a, &c->leader_gate, 0, true);
 	for (;;)
 		SYS1(exit, a->leader_exit_code);
 }

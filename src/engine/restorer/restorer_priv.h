@@ -5,6 +5,7 @@
 #include "arch/raw_syscall.h"
 #include "restorer/proto.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* <errno.h> is not for freestanding code. */
@@ -23,6 +24,10 @@ void restorer_thread_main(void *thread);
 
 /* Its own state alone. */
 void restorer_thread_set(struct restorer_thread *t);
+
+/* One sleep on a futex. looks: for a process that the end of its parent does not kill, since no
+ * parent-death signal may be set yet: it ends when the parent is gone. */
+void restorer_wait(const struct restorer_args *a, uint32_t *word, uint32_t while_it_is, bool looks);
 
 /* Another thread of the process has its ids. */
 void restorer_note_set(struct restorer_args *a);

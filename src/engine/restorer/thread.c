@@ -290,17 +290,13 @@ static void watch_leader_end(struct restorer_args *a)
 	SYS3(futex, &c->nr_ended, FUTEX_WAKE, WAKE_ALL);
 }
 
-/* A process that the end of its parent does not kill looks for it itself. */
-static __attribute__((__noreturn__)) void await_builder(const struct restorer_args *a, struct restorer_control *c,
-							bool looks)
+void restorer_wait(const struct restorer_args *a, uint32_t *word, uint32_t while_it_is, bool looks)
 {
 	const int64_t poll[2] = {0, PARENT_POLL_NS};
 
-	for (;;) {
-		SYS4(futex, &c->never, FUTEX_WAIT, 0, looks ? poll : 0);
-		if (looks && SYS0(getppid) != a->parent)
-			SYS1(exit_group, 1);
-	}
+	SYS4(futex, word, FUTEX_WAIT, while_it_is, looks ? poll : 0);
+	if (looks && SYS0(getppid) != a->parent)
+		SYS1(exit_group, 1);
 }
 
 void restorer_thread_main(void *thread)
@@ -326,5 +322,6 @@ void restorer_thread_main(void *thread)
 	if (is_first && a->leader)
 		watch_leader_end(a);
 	sleep_in_timed_call(t);
-	await_builder(a, c, is_first && !t->pdeath_signal);
+	for (;;)
+		restorer_wait(a, &c->never, 0, is_first && !t->pdeath_signal);
 }
