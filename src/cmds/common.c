@@ -27,6 +27,7 @@
 void cmd_init(char **argv)
 {
 	(void)setlocale(LC_CTYPE, ""); /* an unknown locale leaves "C": more is shown as \ooo */
+	(void)signal(SIGXFSZ, SIG_IGN); /* ulimit -f: a write that fails is told and cleaned up after */
 	if (argv[0])
 		argv[0] = program_invocation_short_name;
 }

@@ -62,6 +62,9 @@ test_expect_success 'and replaced with -F' '
 test_expect_success '-n writes nothing' '
 	chkpnt -r -n -d empty $SUBJECT_PID && [ -z "$(ls -A empty)" ] && subject_is_clean
 '
+test_expect_success 'more than the limit of file sizes allows' '
+	fails_cleanly 1 "too large" empty prlimit --fsize=4096 chkpnt -r -f empty/img $SUBJECT_PID
+'
 mkdir mnt
 if test_is_root && mount -t tmpfs -o size=1m none mnt 2>/dev/null; then
 	test_expect_success 'a full disk' '
@@ -84,6 +87,12 @@ test_expect_success 'a process that is already traced' '
 	[ $s = 0 ] && grep -q gdb err && [ -z "$(ls -A empty)" ]
 '
 test_expect_success 'after all this the program is right' 'subject_verify'
+
+test_expect_success "a limit of the program's own for file sizes is none for its checkpoint" '
+	subject_wrap="prlimit --fsize=4096" && subject_start chain && subject_wrap= &&
+	chkpnt -f "$SUBJECT_DIR/img" "$SUBJECT_PID" && subject_is_clean && matrix_chkpnt_kill img2 &&
+	restart -W "$SUBJECT_DIR/img2" && subject_verify
+'
 
 if test_is_root; then
 	test_expect_success 'the process of another user is refused' '

@@ -98,7 +98,7 @@ static int fail_mmap(const struct inject *in, int64_t result, struct stasis_erro
 	if (result == -ENOMEM)
 		return stasis_fail(err, STASIS_E_NOMEM,
 				   "process %d (%s) has no address space left for %zu KiB (see "
-				   "ulimit -v)",
+				   "ulimit -v, sysctl vm.max_map_count)",
 				   in->t->pid, in->t->comm, in->at.len >> 10);
 	errno = (int)-result;
 	return stasis_fail_errno(err, STASIS_E_UNSUPPORTED,

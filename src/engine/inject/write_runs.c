@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Pages into a file, written by the process itself. What it cannot read (PROT_NONE, or memory that
- * went away under it) is read through /proc/PID/mem and written from here.
+ * went away under it) or may not write is read through /proc/PID/mem and written from here.
  */
 #include "inject/inject_priv.h"
 #include "lib/io.h"
@@ -23,8 +23,8 @@ static int fail_write(struct task *t, const struct page_run *run, int error,
 	return -1;
 }
 
-/* The slow way, for one run. */
-static int write_from_here(struct task *t, int file_fd, const struct page_run *run,
+/* The slow way. */
+static int write_one_from_here(struct task *t, int file_fd, const struct page_run *run,
 			   uint64_t *ret_digest, struct stasis_error *err)
 {
 	scoped_fd int mem = openat(t->procfd, "mem", O_RDONLY | O_CLOEXEC);
@@ -51,6 +51,24 @@ static int write_from_here(struct task *t, int file_fd, const struct page_run *r
 	return r;
 }
 
+static int write_from_here(struct task *t, int file_fd, const struct page_run *runs, size_t nr,
+			   uint64_t *ret_digests, struct stasis_error *err)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (write_one_from_here(t, file_fd, &runs[i], &ret_digests[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+/* The process has a limit for the size of files (ulimit -f), and would be killed by SIGXFSZ. */
+static bool is_beyond_its_limit(const struct inject *in, const struct page_run *runs, size_t nr)
+{
+	for (size_t i = 0; i < nr && in->is_collected; i++)
+		if (runs[i].offset + runs[i].len > in->task.file_limit)
+			return true;
+	return false;
+}
+
 static void fill_batch(struct wire_run *buf, const struct page_run *runs, size_t nr)
 {
 	for (size_t i = 0; i < nr; i++)
@@ -65,7 +83,7 @@ static int take_batch(struct task *t, int file_fd, const struct wire_run *buf,
 {
 	for (size_t i = 0; i < nr; i++) {
 		if (buf[i].error == EFAULT) {
-			if (write_from_here(t, file_fd, &runs[i], &ret_digests[i], err) < 0)
+			if (write_from_here(t, file_fd, &runs[i], 1, &ret_digests[i], err) < 0)
 				return -1;
 			continue;
 		}
@@ -85,6 +103,8 @@ static int write_batch(struct inject *in, int file_fd, struct wire_run *buf,
 {
 	struct wire_request req = {.op = WIRE_OP_WRITE, .a = {nr}};
 
+	if (is_beyond_its_limit(in, runs, nr))
+		return write_from_here(in->t, file_fd, runs, nr, ret_digests, err);
 	fill_batch(buf, runs, nr);
 	if (inject_write(in, in->at.buffer, buf, nr * sizeof(*buf), err) < 0)
 		return -1;

@@ -28,6 +28,7 @@ struct parasite_task {
 	uint32_t thp_disable;	  /* PR_GET_THP_DISABLE: 1, and flags */
 	uint32_t umask;
 	uint64_t brk; /* current program break */
+	uint64_t file_limit; /* RLIMIT_FSIZE: bytes, all ones for none */
 	uint32_t nr_auxv_bytes;
 	uint32_t mdwe;		  /* PR_GET_MDWE: PR_MDWE_* */
 	uint32_t memory_merge;	  /* PR_GET_MEMORY_MERGE */

@@ -3,6 +3,7 @@
 #include "parasite/parasite_priv.h"
 
 #include <linux/prctl.h>
+#include <linux/resource.h>
 
 enum {
 	PRCTL_GET_AUXV = 0x41555856, /* Linux 6.4 */
@@ -53,6 +54,7 @@ static uint32_t non_negative(long r)
 
 void task_collect(struct parasite_task *ret)
 {
+	uint64_t limit[2] = {~0ull, ~0ull}; /* RLIM_INFINITY */
 	int32_t subreaper = 0;
 	long mask, auxv;
 
@@ -69,6 +71,8 @@ void task_collect(struct parasite_task *ret)
 	SYS1(umask, mask);
 	ret->umask = (uint32_t)mask;
 	ret->brk = (uint64_t)SYS1(brk, 0);
+	(void)SYS4(prlimit64, 0, RLIMIT_FSIZE, 0, limit);
+	ret->file_limit = limit[0];
 	auxv = SYS5(prctl, PRCTL_GET_AUXV, ret->auxv, sizeof(ret->auxv), 0, 0);
 	ret->nr_auxv_bytes = auxv > 0 && auxv <= (long)sizeof(ret->auxv) ? (uint32_t)auxv : 0;
 }
