@@ -102,16 +102,14 @@ static void write_own_numbers(struct restore *r, const Stasis__Process *p)
 
 /* A folder that was removed already before the checkpoint: one in /tmp without a name, as the guide
  * says. */
-static int enter_deleted_folder(const Stasis__Process *p, struct stasis_error *err)
+static int enter_deleted_folder(struct stasis_error *err)
 {
 	char path[] = "/tmp/restartdirXXXXXX";
 
 	if (!mkdtemp(path))
-		return stasis_fail_errno(err, STASIS_E_IO, "%s(%u): mkdir tmpcwd %s", p->comm,
-					 p->pid, path);
+		return stasis_fail_errno(err, STASIS_E_IO, "mkdir tmpcwd %s", path);
 	if (chdir(path) < 0)
-		return stasis_fail_errno(err, STASIS_E_IO, "%s(%u): chdir tmpcwd %s", p->comm,
-					 p->pid, path);
+		return stasis_fail_errno(err, STASIS_E_IO, "chdir tmpcwd %s", path);
 	(void)rmdir(path);
 	return 0;
 }
@@ -119,11 +117,10 @@ static int enter_deleted_folder(const Stasis__Process *p, struct stasis_error *e
 static int enter_place(struct restore *r, const Stasis__Process *p, struct stasis_error *err)
 {
 	if (strcmp(p->root, "/") != 0 && chroot(p->root) < 0)
-		return stasis_fail_errno(err, STASIS_E_IO, "%s(%u): chroot %s", p->comm, p->pid,
-					 p->root);
+		return stasis_fail_errno(err, STASIS_E_IO, "chroot %s", p->root);
 	(void)umask(p->umask);
 	if (p->cwd_deleted)
-		return enter_deleted_folder(p, err);
+		return enter_deleted_folder(err);
 	if (chdir(p->cwd) == 0)
 		return 0;
 	if (r->s->is_forced) {
@@ -131,7 +128,7 @@ static int enter_place(struct restore *r, const Stasis__Process *p, struct stasi
 		       strerror(errno));
 		return chdir("/");
 	}
-	return stasis_fail_errno(err, STASIS_E_IO, "%s(%u): chdir %s", p->comm, p->pid, p->cwd);
+	return stasis_fail_errno(err, STASIS_E_IO, "chdir %s", p->cwd);
 }
 
 /* What the restorer needs gets a number that no descriptor of the tree has. */
