@@ -21,6 +21,7 @@ int fault_point(const char *name, struct stasis_error *err)
 		return kill(getpid(), SIGSTOP);
 	if (strncmp(wish, "head:", 5) == 0) {
 		(void)kill(getppid(), SIGKILL);
+		(void)sleep(2); /* who is bound to it dies meanwhile */
 		return 0;
 	}
 	return stasis_fail(err, STASIS_E_IO, "fault point '%s'", name);
