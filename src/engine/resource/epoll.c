@@ -209,24 +209,69 @@ static int epoll_load(struct session *s, struct fd_load *c, const Stasis__Descri
 	return fd < 0 ? stasis_fail_errno(err, STASIS_E_IO, "epoll_create1") : fd;
 }
 
+static int add(int epfd, const Stasis__EpollMember *m)
+{
+	struct epoll_event event = {.events = m->events, .data.u64 = m->data};
+
+	if (epoll_ctl(epfd, EPOLL_CTL_ADD, (int)m->fd, &event) == 0)
+		return 0;
+	/* exclusive members take fewer flags than the kernel shows */
+	event.events &= ~(uint32_t)ALWAYS;
+	return epoll_ctl(epfd, EPOLL_CTL_ADD, (int)m->fd, &event) < 0 ? errno : 0;
+}
+
+/*
+ * A signalfd wakes an instance by the signals of the process that added it, and no more when that is gone. So the
+ * first process that has the instance adds those that it has at their numbers: see epoll_attach().
+ */
+static bool is_added_by_holder(struct fd_load *c, const struct load_desc *epoll, const Stasis__EpollMember *m)
+{
+	const struct load_desc *l = load_find_desc(c, m->desc);
+
+	if (!l || l->d->kind_case != STASIS__DESCRIPTION__KIND_SIGNALFD || !load_is_kept(l) || epoll->first_fd < 0)
+		return false;
+	for (size_t i = 0; i < epoll->proc->nr_fds; i++)
+		if (epoll->proc->fds[i].fd == (int)m->fd)
+			return epoll->proc->fds[i].desc == l;
+	return false;
+}
+
 /* In the process made for it: exit status 0, or the errno. */
 static int add_all(struct fd_load *c, const Stasis__Epoll *r, int epfd)
 {
+	int failed;
+
 	for (size_t i = 0; i < r->n_members; i++) {
 		const Stasis__EpollMember *m = r->members[i];
 		const struct load_desc *l = load_find_desc(c, m->desc);
-		struct epoll_event event = {.events = m->events, .data.u64 = m->data};
 
+		if (is_added_by_holder(c, c->current, m))
+			continue;
 		if (!load_is_kept(l)) /* /dev/null in its place cannot be watched */
 			continue;
 		if (dup2(l->fd, (int)m->fd) < 0)
 			return errno;
-		if (epoll_ctl(epfd, EPOLL_CTL_ADD, (int)m->fd, &event) == 0)
-			continue;
-		/* exclusive members take fewer flags than the kernel shows */
-		event.events &= ~(uint32_t)ALWAYS;
-		if (epoll_ctl(epfd, EPOLL_CTL_ADD, (int)m->fd, &event) < 0)
-			return errno;
+		failed = add(epfd, m);
+		if (failed)
+			return failed;
+	}
+	return 0;
+}
+
+static int epoll_attach(struct session *s, struct fd_load *c, const Stasis__Description *d, pid_t pid, int fd,
+			struct stasis_error *err)
+{
+	const struct load_desc *l = c->current;
+
+	(void)s;
+	if (l->proc->pid != pid || l->first_fd != fd)
+		return 0;
+	for (size_t i = 0; i < d->epoll->n_members; i++) {
+		const Stasis__EpollMember *m = d->epoll->members[i];
+
+		errno = is_added_by_holder(c, l, m) ? add(fd, m) : 0;
+		if (errno)
+			return stasis_fail_errno(err, STASIS_E_IO, "add signalfd %u to an epoll instance", m->fd);
 	}
 	return 0;
 }
@@ -259,6 +304,7 @@ const struct resource_kind kind_epoll = {
 	.save = epoll_save,
 	.verify = epoll_verify,
 	.load = epoll_load,
+	.attach = epoll_attach,
 	.finish = epoll_finish,
 	.is_finished_last = true,
 };
