@@ -92,6 +92,9 @@ enum stasis_external {
 	/* Unix sockets: a client connects by name again at the restart, an accepted connection finds its
 	 * client gone */
 	STASIS_EXTERNAL_UNIX = 1u << 0,
+	/* System V shared memory that others have attached too: its content is not saved, and it must still
+	 * be there at the restart */
+	STASIS_EXTERNAL_SYSV = 1u << 2,
 	/* pipes that are descriptor 0, 1 or 2 of the root: at the restart the caller's descriptor of that
 	 * number takes their place */
 	STASIS_EXTERNAL_STDIO = 1u << 1,

@@ -30,7 +30,8 @@ static const char help[] =
 	"  -i, --interactive       choose processes and file descriptors in a dialogue\n"
 	"  -L, --log=LOGFILE       interactive mode; record the choices in LOGFILE\n"
 	"  -I, --input-log=LOGFILE use the choices recorded in LOGFILE\n"
-	"      --external=LIST     what may end outside of the processes that are saved: unix, stdio\n"
+	"      --external=LIST     what may end outside of the processes that are saved: unix,\n"
+	"                          sysv, stdio\n"
 	"  -P, --pidfd=FD          the process is the one of the pidfd FD, instead of PID\n"
 	"  -q, --quiet             no warnings\n"
 	"  -v, --verbose           show what is saved\n"
@@ -204,7 +205,9 @@ static int parse_external(const char *list, unsigned *ret, struct stasis_error *
 	static const struct {
 		const char *name;
 		unsigned flag;
-	} known[] = {{"unix", STASIS_EXTERNAL_UNIX}, {"stdio", STASIS_EXTERNAL_STDIO}};
+	} known[] = {{"unix", STASIS_EXTERNAL_UNIX},
+		     {"sysv", STASIS_EXTERNAL_SYSV},
+		     {"stdio", STASIS_EXTERNAL_STDIO}};
 	unsigned found = 0;
 
 	for (const char *p = list; p; p = strchr(p, ','), p = p ? p + 1 : NULL) {
@@ -214,8 +217,8 @@ static int parse_external(const char *list, unsigned *ret, struct stasis_error *
 			i++;
 		if (i == nr)
 			return stasis_fail(err, STASIS_E_USAGE,
-					   "invalid kind '%.*s' for --external: it can be unix "
-					   "or stdio",
+					   "invalid kind '%.*s' for --external: it can be unix, "
+					   "sysv or stdio",
 					   (int)len, p);
 		found |= known[i].flag;
 	}

@@ -33,6 +33,7 @@ struct session {
 	/* Restart of a tree with namespaces of its own: be where the process with that pid finds its
 	 * files and its network; 0: where we were. NULL: they are ours. */
 	int (*enter)(void *arg, pid_t pid, struct stasis_error *err);
+	int (*enter_ipc)(void *arg, pid_t pid, struct stasis_error *err); /* the same of its IPC namespace */
 	void *enter_arg;
 	int procdir; /* restart: the caller's /proc, 0 for none: a namespace may have another, or none */
 };
@@ -41,6 +42,12 @@ struct session {
 static inline int session_enter(struct session *s, pid_t pid, struct stasis_error *err)
 {
 	return s->enter ? s->enter(s->enter_arg, pid, err) : 0;
+}
+
+/* To be called before an object of an IPC namespace is looked at or made for it. */
+static inline int session_enter_ipc(struct session *s, pid_t pid, struct stasis_error *err)
+{
+	return s->enter_ipc ? s->enter_ipc(s->enter_arg, pid, err) : 0;
 }
 
 int session_init(struct session *s, stasis_log_fn fn, void *arg, enum stasis_log_level level,

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 enum {
@@ -358,6 +359,24 @@ int proc_read_timens(int procfd, struct proc_timens *ret, struct stasis_error *e
 	}
 	*ret = r;
 	return 0;
+}
+
+bool proc_has_open(int procfd, const struct stat *inode)
+{
+	scoped_free int *fds = NULL;
+	char name[32];
+	struct stat st;
+	size_t nr;
+
+	if (proc_list_numbers(procfd, "fd", &fds, &nr, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < nr; i++) {
+		(void)snprintf(name, sizeof(name), "fd/%d", fds[i]);
+		if (fstatat(procfd, name, &st, 0) == 0 && st.st_dev == inode->st_dev &&
+		    st.st_ino == inode->st_ino)
+			return true;
+	}
+	return false;
 }
 
 bool proc_await_stopped(int procfd)

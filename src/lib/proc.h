@@ -71,6 +71,10 @@ void proc_status_done(struct proc_status *st);
 int proc_list_numbers(int procfd, const char *name, int **ret, size_t *ret_nr,
 		      struct stasis_error *err);
 
+/* Does a descriptor of that process refer to this inode? */
+struct stat;
+bool proc_has_open(int procfd, const struct stat *inode);
+
 /*
  * /proc/PID/timens_offsets: what CLOCK_MONOTONIC and CLOCK_BOOTTIME of the time namespace, in which the
  * process's children will be, are ahead of the machine's. Zeros on a kernel without such namespaces

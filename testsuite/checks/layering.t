@@ -14,11 +14,12 @@ engine/inject		lib arch parasite tree session.h
 engine/tree		lib arch inject session.h
 engine/parasite		parasite arch
 engine/restorer		parasite arch restorer memory/vma_flags.h
-engine/memory		lib arch image inject tree parasite session.h
+engine/ipc		lib arch image inject ns tree session.h
+engine/memory		lib arch image inject ipc tree parasite session.h
 engine/ns		lib image tree session.h
 engine/resource		lib image inject tree session.h
-engine/dump		lib arch image inject memory ns parasite resource tree session.h stasis
-engine/restore		lib arch image inject memory ns parasite resource restorer tree session.h stasis
+engine/dump		lib arch image inject ipc memory ns parasite resource tree session.h stasis
+engine/restore		lib arch image inject ipc memory ns parasite resource restorer tree session.h stasis
 wire			lib
 api			lib wire
 cmds			lib wire api

@@ -14,7 +14,6 @@
 #include <linux/landlock.h>
 #include <linux/perf_event.h>
 #include <linux/seccomp.h>
-#include <mqueue.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,17 +92,6 @@ static int make_bpf_prog(void)
 	attr.insn_cnt = 2;
 	attr.license = (uintptr_t) "GPL";
 	return (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
-}
-
-static int make_mqueue(void)
-{
-	char name[64];
-	int fd;
-
-	(void)snprintf(name, sizeof(name), "/stasis-every-%ld", (long)getpid());
-	fd = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, NULL);
-	(void)mq_unlink(name);
-	return fd;
 }
 
 static int make_secret(void)
@@ -192,7 +180,6 @@ static const struct {
 	{"perf event", make_perf},
 	{"BPF map", make_bpf_map},
 	{"BPF program", make_bpf_prog},
-	{"POSIX message queue", make_mqueue},
 	{"secret memory", make_secret},
 	{"landlock ruleset", make_landlock},
 	{"file system context", make_fscontext},

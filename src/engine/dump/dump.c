@@ -205,6 +205,8 @@ static int put_process(struct dump_plan *p, struct task *t, Stasis__Process *pro
 	process->seccomp_filters = p->seccomp[t->index].filters;
 	process->n_seccomp_filters = p->seccomp[t->index].nr_filters;
 	process->namespaces = ns_save_member(p->ns, t);
+	if (ipc_save_undo(p->ipc, t, process, err) < 0)
+		return -1;
 	process->has_own_tty = process->tty_nr && fd_save_has_tty(p->fds, t->sid);
 	return image_put_record(w, IMAGE_TAG_PROCESS, &process->base, err);
 }
@@ -227,6 +229,7 @@ static int write_live(struct dump_plan *p, struct task *t, const struct task_pen
 	    put_mm(p, t, inside, w, err) < 0)
 		return -1;
 	if (ns_save_write(p->ns, t, dump_plan_fresh_object, p, w, err) < 0 ||
+	    ipc_save_write(p->ipc, t, dump_plan_fresh_object, p, w, err) < 0 ||
 	    fd_save_write(p->fds, t, w, err) < 0)
 		return -1;
 	return mem_save_write(p->mem, t, w, err);

@@ -48,6 +48,25 @@ uint64_t dump_plan_fresh_object(void *arg)
 	return mem_save_fresh_id(p->mem);
 }
 
+static void add_task_obstacle(void *arg, struct task *t, const char *text)
+{
+	dump_plan_add_obstacle(arg, t, -1, text);
+}
+
+/* After the memory, whose segments it describes. An obstacle makes it fail like the others. */
+static int collect_ipc(struct dump_plan *p, struct stasis_error *err)
+{
+	size_t before = p->nr_obstacles;
+
+	p->segments = mem_save_sysv(p->mem);
+	if (ipc_save_collect(p->s, p->tree, p->ns, &p->segments, add_task_obstacle, p, &p->ipc, err) < 0)
+		return -1;
+	if (p->nr_obstacles == before || p->s->is_forced)
+		return 0;
+	return stasis_fail(err, STASIS_E_UNSUPPORTED, "%s(%d): %s", p->obstacles[before].task->comm,
+			   p->obstacles[before].task->pid, p->obstacles[before].text);
+}
+
 int dump_plan_make(struct session *s, const struct stasis_dump_opts *opts, struct dump_plan *p,
 		   struct stasis_error *err)
 {
@@ -66,6 +85,8 @@ int dump_plan_make(struct session *s, const struct stasis_dump_opts *opts, struc
 	mem_result = mem_save_plan(s, p->tree, add_obstacle, p, &p->mem, err);
 	if (!p->mem)
 		return -1;
+	if (mem_result == 0)
+		mem_result = collect_ipc(p, err);
 	if (fd_save_collect(s, p->tree, opts->choices, opts->nr_choices, add_obstacle, p, &objects,
 			    &p->fds, &fd_err) < 0) {
 		if (mem_result == 0 && err)
@@ -80,6 +101,7 @@ int dump_plan_make(struct session *s, const struct stasis_dump_opts *opts, struc
 void dump_plan_done(struct dump_plan *p)
 {
 	fd_save_free(p->fds);
+	ipc_save_free(p->ipc);
 	mem_save_free(p->mem);
 	ns_save_free(p->ns);
 	tree_resumep(&p->tree);

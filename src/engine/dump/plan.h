@@ -4,6 +4,7 @@
 
 #include "lib/arena.h"
 #include "lib/proc.h"
+#include "ipc/ipc.h"
 #include "memory/memory.h"
 #include "ns/ns.h"
 #include "resource/resource.h"
@@ -35,6 +36,8 @@ struct dump_plan {
 	struct tree *tree;
 	struct ns_save *ns;
 	struct mem_save *mem;
+	struct ipc_memory segments; /* of mem, for ipc */
+	struct ipc_save *ipc;
 	struct fd_save *fds;
 	size_t nr_obstacles;
 	struct dump_obstacle *obstacles;

@@ -263,3 +263,21 @@ int inject_syscall(struct task *t, long nr, const uint64_t args[6], int64_t *ret
 	memcpy(req.a, args, sizeof(req.a));
 	return inject_request(t->inject, &req, -1, ret, err);
 }
+
+int inject_syscall_data(struct task *t, long nr, const uint64_t args[6], unsigned mask, void *data,
+			size_t len, int64_t *ret, struct stasis_error *err)
+{
+	struct inject *in = t->inject;
+	uint64_t with[6];
+
+	if (!in || len > WIRE_BUFFER_BYTES)
+		return stasis_fail(err, STASIS_E_INTERNAL, "process %d has no parasite, or no room", t->pid);
+	memcpy(with, args, sizeof(with));
+	for (unsigned i = 0; i < 6; i++)
+		if (mask >> i & 1)
+			with[i] += in->area + in->at.buffer;
+	if (inject_write(in, in->at.buffer, data, len, err) < 0 ||
+	    inject_syscall(t, nr, with, ret, err) < 0)
+		return -1;
+	return inject_read(in, in->at.buffer, data, len, err);
+}

@@ -76,6 +76,11 @@ int inject_pty(struct task *t, int master, struct parasite_pty *ret, struct stas
 int inject_syscall(struct task *t, long nr, const uint64_t args[6], int64_t *ret,
 		   struct stasis_error *err);
 
+/* The same with memory: the arguments in `mask` (bit n: args[n]) are offsets in `len` bytes (at most 64 KiB)
+ * that are as `data` before the call, and which `data` is afterwards. */
+int inject_syscall_data(struct task *t, long nr, const uint64_t args[6], unsigned mask, void *data,
+			size_t len, int64_t *ret, struct stasis_error *err);
+
 /*
  * Lower level, shared with restore (restore/hand_over.c): one remote system call in a thread in
  * ptrace-stop, executed at `gadget`, the address of a `syscall` instruction in that process.

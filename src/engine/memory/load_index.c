@@ -19,6 +19,8 @@ static bool is_ours(const Stasis__Object *o)
 	return o->type == STASIS__OBJECT_TYPE__OBJECT_SHARED_ANON ||
 	       o->type == STASIS__OBJECT_TYPE__OBJECT_MEMFD ||
 	       o->type == STASIS__OBJECT_TYPE__OBJECT_HUGETLB ||
+	       o->type == STASIS__OBJECT_TYPE__OBJECT_SYSV_SHM ||
+	       o->type == STASIS__OBJECT_TYPE__OBJECT_SHM_FILE ||
 	       o->type == STASIS__OBJECT_TYPE__OBJECT_DELETED_FILE;
 }
 
@@ -30,7 +32,8 @@ static const char *object_name(const Stasis__Object *o)
 static bool is_same(const Stasis__Object *a, const Stasis__Object *b)
 {
 	return a->type == b->type && a->holder == b->holder && a->size == b->size &&
-	       a->seals == b->seals && strcmp(object_name(a), object_name(b)) == 0;
+	       a->seals == b->seals && (a->sysv ? a->sysv->id : -1) == (b->sysv ? b->sysv->id : -1) &&
+	       strcmp(object_name(a), object_name(b)) == 0;
 }
 
 static int add_object(struct mem_load *m, const Stasis__Object *rec, struct stasis_error *err)
@@ -73,6 +76,8 @@ static int read_records(struct mem_load *m, const struct load_proc *lp, struct s
 			return stasis_fail(err, STASIS_E_CORRUPT, "object %llu is %llu bytes",
 					   (unsigned long long)rec->id,
 					   (unsigned long long)rec->size);
+		if (rec->type == STASIS__OBJECT_TYPE__OBJECT_SYSV_SHM && ipc_check_record(rec, err) < 0)
+			return -1;
 		if (add_object(m, rec, err) < 0)
 			return -1;
 	}
@@ -148,8 +153,13 @@ static int check_mapping(struct mem_load *m, struct load_vma *lv, struct stasis_
 		o->is_mapped_shared = true;
 	if (!(v->flags & VMA_F_NORESERVE))
 		o->is_reserved = true;
-	if (o->rec->type == STASIS__OBJECT_TYPE__OBJECT_SHARED_ANON) {
-		o->has_master = true;
+	if (o->rec->type == STASIS__OBJECT_TYPE__OBJECT_SHARED_ANON ||
+	    o->rec->type == STASIS__OBJECT_TYPE__OBJECT_SYSV_SHM) {
+		if (o->rec->type == STASIS__OBJECT_TYPE__OBJECT_SYSV_SHM &&
+		    (v->file_flags & O_ACCMODE) != O_RDWR)
+			o->has_reader = true;
+		else
+			o->has_master = true;
 		if (v->kind != STASIS__VMA_KIND__VMA_OBJECT_SHARED ||
 		    v->pgoff + (v->end - v->start) > load_object_len(o))
 			return stasis_fail(err, STASIS_E_CORRUPT,

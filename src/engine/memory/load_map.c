@@ -109,10 +109,10 @@ static int reopen_read_only(int fd, struct stasis_error *err)
 }
 
 /* With a length of 0 mremap() makes a second mapping of shared memory. */
-static int map_by_master(const struct load_object *o, const Stasis__Vma *v, uint64_t offset,
-			 const struct place *at, struct stasis_error *err)
+static int map_by_master(const struct load_object *o, uint64_t master, const Stasis__Vma *v,
+			 uint64_t offset, const struct place *at, struct stasis_error *err)
 {
-	void *from = (void *)(uintptr_t)(o->master + offset);
+	void *from = (void *)(uintptr_t)(master + offset);
 	void *want = (void *)(uintptr_t)at->at;
 
 	if (offset >= load_object_len(o))
@@ -198,8 +198,11 @@ int load_map_piece(struct mem_load *m, const struct load_vma *lv, struct file_ca
 	int result;
 
 	if (o && o->has_master && (v->file_flags & O_ACCMODE) == O_RDWR && !lv->is_private) {
-		result = map_by_master(o, v, offset, &at, err);
+		result = map_by_master(o, o->master, v, offset, &at, err);
 		prot = PROT_READ | PROT_WRITE;
+	} else if (o && o->has_reader) {
+		result = map_by_master(o, o->reader, v, offset, &at, err);
+		prot = PROT_READ;
 	} else if (o) {
 		result = map_object(o, lv, offset, &at, prot, err);
 	} else if (v->kind == STASIS__VMA_KIND__VMA_ANON_PRIVATE ||

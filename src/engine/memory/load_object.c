@@ -34,13 +34,12 @@ static int image_of(const struct mem_load *m, const struct load_object *o)
 	return image_fd(m->procs[o->holder].p->image);
 }
 
-static int fill_memory(struct mem_load *m, struct load_object *o, struct stasis_error *err)
+int load_fill_object(struct mem_load *m, const struct load_object *o, void *at, struct stasis_error *err)
 {
 	const struct bulk_seg *b = m->bulk + o->first_bulk;
 
 	for (size_t i = 0; i < o->nr_bulk; i++)
-		if (io_pread_full(image_of(m, o), (void *)(uintptr_t)(o->master + b[i].at), b[i].len,
-				  b[i].offset, err) < 0)
+		if (io_pread_full(image_of(m, o), (char *)at + b[i].at, b[i].len, b[i].offset, err) < 0)
 			return -1;
 	return 0;
 }
@@ -67,7 +66,7 @@ static int fill_hugetlb(struct mem_load *m, struct load_object *o, int fd, struc
 	return result;
 }
 
-static int fill_file(struct mem_load *m, struct load_object *o, int fd, struct stasis_error *err)
+int load_fill_file(struct mem_load *m, const struct load_object *o, int fd, struct stasis_error *err)
 {
 	const struct bulk_seg *b = m->bulk + o->first_bulk;
 
@@ -98,11 +97,12 @@ static int make_anon(struct mem_load *m, struct load_object *o, struct stasis_er
 {
 	if (!o->is_mapped_shared)
 		return stasis_fail(err, STASIS_E_CORRUPT, "shared memory that nobody maps");
-	return map_master(o, -1, err) < 0 ? -1 : fill_memory(m, o, err);
+	return map_master(o, -1, err) < 0 ? -1 :
+					    load_fill_object(m, o, (void *)(uintptr_t)o->master, err);
 }
 
 /* The owner and mode that a file had; without privilege the owner stays the caller, as everywhere. */
-static void set_attributes(const struct mem_load *m, const Stasis__FileId *id, int fd)
+void load_set_attributes(const struct mem_load *m, const Stasis__FileId *id, int fd)
 {
 	const struct timespec times[2] = {
 		{ 0, UTIME_OMIT },
@@ -193,9 +193,9 @@ static int make_file(struct mem_load *m, struct load_object *o, int fd_base, str
 		return stasis_fail(err, STASIS_E_CORRUPT, "no name");
 	fd = is_memfd ? create_memfd(id->path, o->rec->seals, is_huge, err) :
 			create_deleted(m, id->path, err);
-	if (fd < 0 || (is_huge ? fill_hugetlb(m, o, fd, err) : fill_file(m, o, fd, err)) < 0)
+	if (fd < 0 || (is_huge ? fill_hugetlb(m, o, fd, err) : load_fill_file(m, o, fd, err)) < 0)
 		return -1;
-	set_attributes(m, id, fd);
+	load_set_attributes(m, id, fd);
 	if (o->has_master && map_master(o, fd, err) < 0)
 		return -1;
 	o->fd = raise_fd(fd, fd_base, err);
@@ -204,15 +204,26 @@ static int make_file(struct mem_load *m, struct load_object *o, int fd_base, str
 	return add_seals(o, err);
 }
 
+static int make_object(struct mem_load *m, struct load_object *o, int fd_base, struct stasis_error *err)
+{
+	switch (o->rec->type) {
+	case STASIS__OBJECT_TYPE__OBJECT_SHARED_ANON:
+		return make_anon(m, o, err);
+	case STASIS__OBJECT_TYPE__OBJECT_SYSV_SHM:
+		return load_make_sysv(m, o, err);
+	case STASIS__OBJECT_TYPE__OBJECT_SHM_FILE:
+		return load_make_shm(m, o, err);
+	default:
+		return make_file(m, o, fd_base, err);
+	}
+}
+
 int mem_load_objects(struct mem_load *m, int fd_base, struct stasis_error *err)
 {
 	for (size_t i = 0; i < m->nr_objects; i++) {
 		struct load_object *o = &m->objects[i];
-		int result = o->rec->type == STASIS__OBJECT_TYPE__OBJECT_SHARED_ANON ?
-				     make_anon(m, o, err) :
-				     make_file(m, o, fd_base, err);
 
-		if (result < 0)
+		if (make_object(m, o, fd_base, err) < 0)
 			return stasis_fail_prefix(err, "object %llu ('%s')",
 						  (unsigned long long)o->rec->id,
 						  o->rec->file && o->rec->file->path ?
@@ -227,4 +238,27 @@ int mem_load_object_fd(const struct mem_load *m, uint64_t object)
 	size_t i = load_object_index(m, object);
 
 	return i == NONE ? -1 : m->objects[i].fd;
+}
+
+int mem_load_finish(struct mem_load *m, struct stasis_error *err)
+{
+	for (size_t i = 0; i < m->nr_objects; i++) {
+		struct load_object *o = &m->objects[i];
+
+		if (o->rec->type == STASIS__OBJECT_TYPE__OBJECT_SYSV_SHM && load_finish_sysv(m, o, err) < 0)
+			return -1;
+		if (o->rec->type == STASIS__OBJECT_TYPE__OBJECT_SHM_FILE && load_finish_shm(m, o, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+void mem_load_undo(struct mem_load *m)
+{
+	for (size_t i = 0; m && i < m->nr_objects; i++) {
+		if (m->objects[i].rec->type == STASIS__OBJECT_TYPE__OBJECT_SYSV_SHM)
+			load_undo_sysv(m, &m->objects[i]);
+		if (m->objects[i].rec->type == STASIS__OBJECT_TYPE__OBJECT_SHM_FILE)
+			load_undo_shm(m, &m->objects[i]);
+	}
 }

@@ -54,6 +54,10 @@ struct load_object {
 	bool has_master; /* reached through a mapping instead of a descriptor */
 	bool is_reserved; /* some mapping of it counts as committed memory */
 	uint64_t master; /* address */
+	bool has_reader; /* System V: some mapping of it may only read */
+	bool is_made;	 /* System V, /dev/shm: by us; else it was there */
+	bool differs;	 /* /dev/shm: it was there with other bytes */
+	uint64_t reader; /* address of a master mapping of that kind */
 	int fd;
 };
 
@@ -128,6 +132,24 @@ int load_make_aio(const Stasis__Vma *v, void *at, struct stasis_error *err);
 
 /* load_object.c */
 uint64_t load_object_len(const struct load_object *o); /* whole pages */
+
+/* Fill a mapping of the whole object, which is zero. */
+int load_fill_object(struct mem_load *m, const struct load_object *o, void *at, struct stasis_error *err);
+
+/* The bytes that are stored, at their places in a file of its size; owner, mode and time of a file. */
+int load_fill_file(struct mem_load *m, const struct load_object *o, int fd, struct stasis_error *err);
+void load_set_attributes(const struct mem_load *m, const Stasis__FileId *id, int fd);
+
+/* load_shm.c: files of /dev/shm; is there an object for this path, which makes it if need be? */
+int load_make_shm(struct mem_load *m, struct load_object *o, struct stasis_error *err);
+int load_finish_shm(struct mem_load *m, struct load_object *o, struct stasis_error *err);
+void load_undo_shm(struct mem_load *m, const struct load_object *o);
+bool load_has_shm(const struct mem_load *m, const char *path);
+
+/* load_sysv.c */
+int load_finish_sysv(struct mem_load *m, struct load_object *o, struct stasis_error *err);
+void load_undo_sysv(struct mem_load *m, const struct load_object *o);
+int load_make_sysv(struct mem_load *m, struct load_object *o, struct stasis_error *err);
 
 /* load_map.c: a new mapping at its staging address. The cache keeps the last file open, because
  * the mappings of a library follow each other. */

@@ -166,11 +166,13 @@ static int place_masters(struct mem_load *m, struct range_list *used, struct sta
 	uint64_t len = 0, at;
 
 	for (size_t i = 0; i < m->nr_objects; i++) {
-		if (!m->objects[i].has_master)
-			continue;
+		uint64_t size = (load_object_len(&m->objects[i]) + HUGE - 1) / HUGE * HUGE;
+
 		m->objects[i].master = len;
-		len += (load_object_len(&m->objects[i]) + HUGE - 1) / HUGE * HUGE;
-		if (len > TASK_MAX)
+		len += m->objects[i].has_master ? size : 0;
+		m->objects[i].reader = len;
+		len += m->objects[i].has_reader ? size : 0;
+		if (size > TASK_MAX || len > TASK_MAX)
 			return stasis_fail(err, STASIS_E_UNSUPPORTED,
 					   "shared memory larger than the address space");
 	}
@@ -179,7 +181,7 @@ static int place_masters(struct mem_load *m, struct range_list *used, struct sta
 	if (take_room(used, len, 0, HUGE, &at, err) < 0)
 		return -1;
 	for (size_t i = 0; i < m->nr_objects; i++)
-		m->objects[i].master += at;
+		m->objects[i].master += at, m->objects[i].reader += at;
 	return 0;
 }
 

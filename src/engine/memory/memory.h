@@ -3,6 +3,7 @@
 #define MEMORY_MEMORY_H
 
 #include "image/image.h"
+#include "ipc/ipc.h"
 #include "memory/vma.h"
 #include "tree/tree.h"
 
@@ -45,6 +46,9 @@ int mem_save_record(struct mem_save *m, struct task *t, Stasis__Mm *ret, struct 
 int mem_save_write(struct mem_save *m, struct task *t, struct image_writer *w,
 		   struct stasis_error *err);
 
+/* The segments of System V shared memory, for ipc_save_collect(). */
+struct ipc_memory mem_save_sysv(struct mem_save *m);
+
 void mem_save_free(struct mem_save *m); /* NULL is fine */
 
 /*
@@ -75,6 +79,11 @@ uint64_t mem_load_zone(const struct mem_load *m);
  * mem_load_object_fd() gives the descriptor of a memfd or deleted file, opened O_RDWR, or -1. */
 int mem_load_objects(struct mem_load *m, int fd_base, struct stasis_error *err);
 int mem_load_object_fd(const struct mem_load *m, uint64_t object);
+
+/* In the master, when every process stands still: the content of System V segments and files in /dev/shm that
+ * were there before, and our own attachments go. After a failure instead: what was made by us goes. */
+int mem_load_finish(struct mem_load *m, struct stasis_error *err);
+void mem_load_undo(struct mem_load *m);
 
 /* In process `index` (of procs), before it forks its children: map and fill its private memory in
  * the staging area. Files for its mappings are opened and mapped here too. */

@@ -72,8 +72,6 @@ static const char *obstacle_by_shm(const struct mem_save *m, const struct vma *v
 	if (v->dev != m->shm_dev || begins(v->path, "/dev/zero") || begins(v->path, "/memfd:") ||
 	    begins(v->path, "[anon_shmem:"))
 		return NULL;
-	if (begins(v->path, "/SYSV"))
-		return "System V shared memory; detach it (shmdt) before the dump";
 	return "memory of a kernel object that cannot be saved; unmap it before the dump";
 }
 
@@ -121,6 +119,12 @@ static Stasis__ObjectType object_type(const struct mem_save *m, const struct vma
 					    STASIS__OBJECT_TYPE__OBJECT_SHARED_ANON;
 }
 
+/* No program makes files there. */
+static bool is_sysv(const struct mem_save *m, const struct vma *v)
+{
+	return v->dev == m->shm_dev && begins(v->path, "/SYSV") && (v->flags & VMA_F_SHARED);
+}
+
 static int classify_file(struct mem_save *m, size_t task, size_t vma, struct stasis_error *err)
 {
 	struct save_task *st = &m->tasks[task];
@@ -140,6 +144,12 @@ static int classify_file(struct mem_save *m, size_t task, size_t vma, struct sta
 	}
 	sv->file_flags = is_shared && (v->flags & VMA_F_MAYWRITE) ? O_RDWR : O_RDONLY;
 	sv->kind = is_shared ? STASIS__VMA_KIND__VMA_FILE_SHARED : STASIS__VMA_KIND__VMA_FILE_PRIVATE;
+	if (is_shared && (v->flags & VMA_F_MAYWRITE) && !m->files[sv->file].id.deleted &&
+	    save_is_shm_file(m, m->files[sv->file].id.path, v->dev)) {
+		uint64_t id; /* the mapping is made by the path */
+
+		return save_object_of_vma(m, task, vma, STASIS__OBJECT_TYPE__OBJECT_SHM_FILE, &id, err);
+	}
 	if (!m->files[sv->file].id.deleted)
 		return 0;
 	if (is_shared)
@@ -184,6 +194,11 @@ int save_classify(struct mem_save *m, size_t task, size_t vma, struct stasis_err
 	if (v->ino == 0 && !(v->path && v->path[0] == '/') && !(v->flags & VMA_F_SHARED)) {
 		sv->kind = STASIS__VMA_KIND__VMA_ANON_PRIVATE;
 		return 0;
+	}
+	if (is_sysv(m, v)) {
+		sv->kind = STASIS__VMA_KIND__VMA_OBJECT_SHARED;
+		sv->file_flags = v->flags & VMA_F_MAYWRITE ? O_RDWR : O_RDONLY;
+		return save_object_of_sysv(m, task, vma, &sv->object, err);
 	}
 	if (v->path)
 		return classify_file(m, task, vma, err);

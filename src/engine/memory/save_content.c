@@ -224,6 +224,8 @@ int save_object_content(struct mem_save *m, struct save_object *o, struct image_
 
 	if (!buf)
 		return stasis_fail(err, STASIS_E_NOMEM, "buffer for shared memory");
+	if (o->sysv && o->sysv->is_outside)
+		return 0;
 	if (fd >= 0)
 		result = copy_sparse(o, fd, buf, w, err);
 	else if (o->nr_maps)

@@ -9,6 +9,7 @@
 #include "lib/proc.h"
 #include "lib/scoped.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -95,11 +96,37 @@ static bool find_at_path(struct mem_save *m, struct task *t, const struct vma *v
 	       is_at_path(t, v, path, *ret_is_known ? ret_mapped : NULL, ret);
 }
 
+/*
+ * sem_open(3) makes a file under another name, maps it, and only then gives it its own by link(2): the mapping
+ * shows the first name, deleted. The file is in the folder all the same.
+ */
+static char *find_in_shm(struct mem_save *m, const struct task *t, const struct vma *v, struct stat *ret)
+{
+	static const char folder[] = "/dev/shm/";
+	scoped_dir DIR *dir = NULL;
+	struct dirent *entry;
+	char *path;
+	int fd;
+
+	if (v->dev == m->shm_dev || strncmp(v->path, folder, sizeof(folder) - 1) != 0)
+		return NULL;
+	fd = openat(t->procfd, "root/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_ino != v->ino || fstatat(dirfd(dir), entry->d_name, ret, AT_SYMLINK_NOFOLLOW) < 0 ||
+		    ret->st_dev != v->dev || ret->st_ino != v->ino)
+			continue;
+		path = arena_alloc(&m->arena, sizeof(folder) + strlen(entry->d_name));
+		return path ? strcat(strcpy(path, folder), entry->d_name) : NULL;
+	}
+	return NULL;
+}
+
 /* Fill f for a mapping that is the first of its file. */
 static int resolve(struct mem_save *m, struct task *t, const struct vma *v, struct save_file *f,
 		   struct stasis_error *err)
 {
-	char *path = exact_path(m, t, v);
+	char *path = exact_path(m, t, v), *other;
 	struct stat st, mapped;
 	bool is_known;
 
@@ -108,6 +135,12 @@ static int resolve(struct mem_save *m, struct task *t, const struct vma *v, stru
 	stasis__file_id__init(&f->id);
 	f->id.path = path;
 	if (find_at_path(m, t, v, path, &st, &mapped, &is_known)) {
+		save_file_id(&f->id, &st);
+		return 0;
+	}
+	other = find_in_shm(m, t, v, &st);
+	if (other) {
+		f->id.path = other;
 		save_file_id(&f->id, &st);
 		return 0;
 	}

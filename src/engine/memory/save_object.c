@@ -49,8 +49,8 @@ static struct save_object *add_object(struct mem_save *m, uint64_t dev, uint64_t
 }
 
 /* The object of that inode; *ret_is_new tells whether it was made just now. */
-static struct save_object *get_object(struct mem_save *m, uint64_t dev, uint64_t ino, size_t task,
-				      bool *ret_is_new, struct stasis_error *err)
+struct save_object *save_object_get(struct mem_save *m, uint64_t dev, uint64_t ino, size_t task,
+				    bool *ret_is_new, struct stasis_error *err)
 {
 	size_t *slot = index_get(&m->object_index, dev, ino, m->nr_objects + 1);
 
@@ -81,6 +81,14 @@ int save_object_refer(struct mem_save *m, size_t task, uint64_t id, struct stasi
 	return 0;
 }
 
+/* Whoever opens it by its name finds the memory in it, so it belongs to the program as memory does. */
+bool save_is_shm_file(const struct mem_save *m, const char *path, uint64_t dev)
+{
+	static const char folder[] = "/dev/shm/";
+
+	return dev != m->shm_dev && strncmp(path, folder, sizeof(folder) - 1) == 0;
+}
+
 static void set_inode(struct save_object *o, const struct stat *st)
 {
 	o->size = (uint64_t)st->st_size;
@@ -98,8 +106,8 @@ static int name_object(struct mem_save *m, struct save_object *o, const char *pa
 	return 0;
 }
 
-static int add_map(struct save_object *o, size_t task, size_t vma, const struct vma *v,
-		   struct stasis_error *err)
+int save_object_add_map(struct save_object *o, size_t task, size_t vma, const struct vma *v,
+			struct stasis_error *err)
 {
 	uint64_t end = v->pgoff + (v->end - v->start);
 
@@ -149,17 +157,18 @@ int save_object_of_vma(struct mem_save *m, size_t task, size_t vma, Stasis__Obje
 	struct save_object *o;
 	bool is_new;
 
-	o = get_object(m, f->id.dev, f->id.ino, task, &is_new, err);
+	o = save_object_get(m, f->id.dev, f->id.ino, task, &is_new, err);
 	if (!o)
 		return -1;
 	if (is_new) {
 		o->type = type;
 		o->file = f->id;
-		o->file.deleted = true;
+		o->file.deleted = type != STASIS__OBJECT_TYPE__OBJECT_SHM_FILE;
 		if (m->s->caps.has_map_files)
 			look_at_inode(o, st->t, v);
 	}
-	if (add_map(o, task, vma, v, err) < 0 || save_object_refer(m, task, o->id, err) < 0)
+	if (save_object_add_map(o, task, vma, v, err) < 0 ||
+	    save_object_refer(m, task, o->id, err) < 0)
 		return -1;
 	*ret_id = o->id;
 	return 0;
@@ -182,6 +191,8 @@ static Stasis__ObjectType type_of_link(const struct mem_save *m, const struct st
 {
 	if (st->st_blksize == HUGETLB_BYTES && strncmp(link, "/memfd:", 7) == 0)
 		return STASIS__OBJECT_TYPE__OBJECT_HUGETLB;
+	if (st->st_nlink && save_is_shm_file(m, link, st->st_dev))
+		return STASIS__OBJECT_TYPE__OBJECT_SHM_FILE;
 	if (st->st_dev != m->shm_dev)
 		return STASIS__OBJECT_TYPE__OBJECT_DELETED_FILE;
 	if (strncmp(link, "/memfd:", 7) == 0)
@@ -198,6 +209,10 @@ static int name_from_link(struct mem_save *m, struct save_object *o, const char 
 
 	if (name_object(m, o, link, err) < 0)
 		return -1;
+	if (o->type == STASIS__OBJECT_TYPE__OBJECT_SHM_FILE) {
+		o->file.deleted = false;
+		return 0;
+	}
 	if (len > tail && strcmp(link + len - tail, deleted) == 0)
 		o->file.path[len - tail] = '\0';
 	return 0;
@@ -242,7 +257,7 @@ uint64_t mem_save_object(struct mem_save *m, struct task *t, const struct stat *
 
 	if (check_registered(st, fd, link, err) < 0)
 		return 0;
-	o = get_object(m, st->st_dev, st->st_ino, t->index, &is_new, err);
+	o = save_object_get(m, st->st_dev, st->st_ino, t->index, &is_new, err);
 	if (!o)
 		return 0;
 	set_inode(o, st);

@@ -35,6 +35,9 @@ struct save_object {
 	bool has_swap;
 	uint32_t seals;
 	Stasis__FileId file;
+	uint64_t ns_ino; /* System V: its IPC namespace and id, and what ipc/ says of it */
+	int32_t shmid;
+	Stasis__SysvIpc *sysv;
 	size_t holder; /* index of the first task in pre-order */
 	int fd;	       /* ours, -1 for none */
 	size_t nr_maps, cap_maps;
@@ -102,10 +105,21 @@ int save_classify(struct mem_save *m, size_t task, size_t vma, struct stasis_err
 struct save_object *save_object_by_id(struct mem_save *m, uint64_t id);
 int save_object_of_vma(struct mem_save *m, size_t task, size_t vma, Stasis__ObjectType type,
 		       uint64_t *ret_id, struct stasis_error *err);
+int save_object_of_sysv(struct mem_save *m, size_t task, size_t vma, uint64_t *ret_id,
+			struct stasis_error *err);
 int save_object_refer(struct mem_save *m, size_t task, uint64_t id, struct stasis_error *err);
 /* Open what a task maps, as root; -1 without a message. */
 int save_open_mapped(const struct task *t, const struct vma *v);
 void save_objects_done(struct mem_save *m);
+
+/* save_object.c: POSIX shared memory that has its name still? */
+bool save_is_shm_file(const struct mem_save *m, const char *path, uint64_t dev);
+
+/* save_object.c, for save_sysv.c */
+struct save_object *save_object_get(struct mem_save *m, uint64_t dev, uint64_t ino, size_t task,
+				    bool *ret_is_new, struct stasis_error *err);
+int save_object_add_map(struct save_object *o, size_t task, size_t vma, const struct vma *v,
+			struct stasis_error *err);
 
 /* save_content.c: bytes of an object into the image of its holder. */
 int save_object_content(struct mem_save *m, struct save_object *o, struct image_writer *w,

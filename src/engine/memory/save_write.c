@@ -169,6 +169,7 @@ static int put_object_record(struct mem_save *m, struct save_object *o, struct i
 	rec.size = o->size;
 	rec.file = &o->file;
 	rec.seals = o->seals;
+	rec.sysv = o->sysv;
 	return image_put_record(w, IMAGE_TAG_OBJECT, &rec.base, err);
 }
 

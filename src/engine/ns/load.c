@@ -142,6 +142,21 @@ static int read_records(struct ns_load *n, struct image *img, struct stasis_erro
 	return 0;
 }
 
+/* Of no image: see restore/ipc.c. */
+static void add_moved(struct ns_load *n)
+{
+	stasis__namespace__init(&n->moved_ipc);
+	n->moved_ipc.id = NS_MOVED_IPC;
+	n->moved_ipc.type = STASIS__NAMESPACE_TYPE__NAMESPACE_IPC;
+	for (size_t i = 0; i < n->nr_procs; i++)
+		if (n->procs[i].in && n->procs[i].in->ipc == NS_MOVED_IPC)
+			n->nr = NS_MOVED_IPC;
+	if (n->nr != NS_MOVED_IPC)
+		return;
+	n->made[NS_MOVED_IPC].rec = &n->moved_ipc;
+	n->made[NS_MOVED_IPC].first = n->made[NS_MOVED_IPC].late_proc = NS_OUTSIDE;
+}
+
 static bool has_late(const struct ns_made *m)
 {
 	for (size_t i = 0; m->rec && i < m->rec->n_mounts; i++)
@@ -181,10 +196,10 @@ int ns_load_plan(struct session *s, const struct ns_proc *procs, size_t nr, stru
 		return 0;
 	n = calloc(1, sizeof(*n));
 	if (n)
-		n->made = calloc(NS_MAX + 1, sizeof(*n->made));
+		n->made = calloc(NS_MOVED_IPC + 1, sizeof(*n->made));
 	if (!n || !n->made)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for namespaces");
-	for (size_t i = 0; i <= NS_MAX; i++)
+	for (size_t i = 0; i <= NS_MOVED_IPC; i++)
 		n->made[i].fd = n->made[i].proc_fd = n->made[i].sys_fd = -1;
 	n->s = s;
 	n->procs = procs;
@@ -192,10 +207,11 @@ int ns_load_plan(struct session *s, const struct ns_proc *procs, size_t nr, stru
 	for (size_t k = 0; k < NS_NR_KINDS; k++)
 		n->own[k] = -1;
 	n->procfs = -1;
-	n->at = n->here = NS_OUTSIDE;
+	n->at = n->at_ipc = n->here = NS_OUTSIDE;
 	for (size_t i = 0; i < nr; i++)
 		if (read_records(n, procs[i].image, err) < 0)
 			return -1;
+	add_moved(n);
 	for (uint32_t id = 1; id <= n->nr; id++)
 		if (n->made[id].rec && ns_check_owner(n, n->made[id].rec, err) < 0)
 			return -1;
@@ -418,6 +434,15 @@ int ns_load_switch(struct ns_load *n, size_t index, struct stasis_error *err)
 	    join(n, STASIS__NAMESPACE_TYPE__NAMESPACE_MNT, in->mnt, now->mnt, err) < 0)
 		return -1;
 	n->at = index;
+	return 0;
+}
+
+int ns_load_switch_ipc(struct ns_load *n, size_t index, struct stasis_error *err)
+{
+	if (join(n, STASIS__NAMESPACE_TYPE__NAMESPACE_IPC, member_of(n, index)->ipc,
+		 member_of(n, n->at_ipc)->ipc, err) < 0)
+		return -1;
+	n->at_ipc = index;
 	return 0;
 }
 

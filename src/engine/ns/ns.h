@@ -69,9 +69,20 @@ int ns_save_write(struct ns_save *n, const struct task *t, uint64_t (*fresh)(voi
 		  struct image_writer *w, struct stasis_error *err);
 void ns_save_free(struct ns_save *n); /* NULL is fine */
 
+/* Run fn(arg) in a process of its own that is in the namespace `name` ("mnt") of t. Descriptors and
+ * shared memory are how it gives results; its error becomes ours. */
+typedef int (*ns_inside_fn)(void *arg, struct stasis_error *err);
+/* The same in no other namespaces than ours; `what` for an error. */
+int ns_run_apart(ns_inside_fn fn, void *arg, const char *what, struct stasis_error *err);
+int ns_run_inside(const struct task *t, const char *name, ns_inside_fn fn, void *arg,
+		  struct stasis_error *err);
+
 /* ---- restart ---- */
 
 struct ns_load;
+
+/* Id in a Membership that no image has: of an IPC namespace that a restart adds. */
+enum { NS_MAX = 64, NS_MOVED_IPC = NS_MAX + 1 };
 
 /* A process to restart. */
 struct ns_proc {
@@ -94,6 +105,9 @@ int ns_load_make(struct ns_load *n, struct ns_cgroups *cgroups, struct stasis_er
 /* In the master: see files and network as process `index` does, or as before (NS_OUTSIDE). */
 #define NS_OUTSIDE ((size_t)-1)
 int ns_load_switch(struct ns_load *n, size_t index, struct stasis_error *err);
+
+/* In the master: be in the IPC namespace of process `index`, or in that before (NS_OUTSIDE). */
+int ns_load_switch_ipc(struct ns_load *n, size_t index, struct stasis_error *err);
 
 /* In process `index`, right after its creation: be in its namespaces, but for the user namespace. The first
  * one that can mounts what only it can (a /proc of its pid namespace). */

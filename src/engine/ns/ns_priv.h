@@ -9,7 +9,7 @@
 
 #include <sys/stat.h>
 
-enum { NS_MAX = 64, NS_MAX_MOUNTS = 4096, NS_MAX_HIERARCHIES = 64, NS_NR_KINDS = 8 };
+enum { NS_MAX_MOUNTS = 4096, NS_MAX_HIERARCHIES = 64, NS_NR_KINDS = 8 };
 
 #define NS_NO_ID UINT32_MAX
 
@@ -96,18 +96,8 @@ bool ns_is_own_user(int ns_fd);
 /* In a user namespace that was just joined: be its root, so that files that are made have an owner. */
 void ns_become_root(void);
 
-/* Run fn(arg) in a process of its own that has joined the namespace `name` ("mnt") of t, and the user
- * namespace that it belongs to. Descriptors and
- * shared memory are how it gives results; its error becomes ours. */
-typedef int (*ns_inside_fn)(void *arg, struct stasis_error *err);
-/* The same in no other namespaces than ours; `what` for an error. */
-int ns_run_apart(ns_inside_fn fn, void *arg, const char *what, struct stasis_error *err);
-int ns_run_inside(const struct task *t, const char *name, ns_inside_fn fn, void *arg,
-		  struct stasis_error *err);
-
-/* mounts_save.c, ipc.c: what is in a namespace of that type. */
+/* mounts_save.c: what is in a namespace of that type. */
 int ns_save_mounts(struct ns_save *n, struct ns_entry *e, struct stasis_error *err);
-int ns_save_ipc(struct ns_save *n, struct ns_entry *e, struct stasis_error *err);
 
 /* links_save.c: interfaces, addresses and routes of all network namespaces, when all are known. */
 int ns_save_links(struct ns_save *n, struct stasis_error *err);
@@ -143,9 +133,10 @@ struct ns_load {
 	size_t nr_procs;
 	struct ns_made *made; /* by id, from 1 */
 	uint32_t nr;
+	Stasis__Namespace moved_ipc; /* see NS_MOVED_IPC */
 	int own[NS_NR_KINDS]; /* the restarter's, by type */
 	int procfs;	      /* its /proc */
-	size_t at;	      /* ns_load_switch() */
+	size_t at, at_ipc;    /* ns_load_switch(), ns_load_switch_ipc() */
 	struct ns_archive *archive; /* NULL: no files to put back */
 	bool keeps_net; /* the restarter's network cannot be joined again: it belongs to somebody above */
 	struct ns_cgroups *cgroups; /* NULL: not asked for */

@@ -110,6 +110,14 @@ static int join_owner(int ns_fd)
 	return 0;
 }
 
+/* System V objects are read with the ids that we know, if that is allowed. */
+static int join_it(int ns_fd)
+{
+	if (ns_fd < 0 || (ioctl(ns_fd, NS_GET_NSTYPE) == CLONE_NEWIPC && setns(ns_fd, 0) == 0))
+		return 0;
+	return join_owner(ns_fd) < 0 ? -1 : setns(ns_fd, 0);
+}
+
 struct inside_job {
 	int ns_fd;
 	ns_inside_fn fn;
@@ -120,10 +128,27 @@ static int go_inside(void *arg, struct stasis_error *err)
 {
 	const struct inside_job *job = arg;
 
-	if (join_owner(job->ns_fd) < 0 || setns(job->ns_fd, 0) < 0)
+	if (join_it(job->ns_fd) < 0)
 		return stasis_fail_errno(err, STASIS_E_DENIED, "join its namespace");
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* changing credentials clears it */
 	return job->fn(job->arg, err);
+}
+
+/* -1: we are in it. */
+static int open_other_ns(const struct task *t, const char *name, int *ret, struct stasis_error *err)
+{
+	char own[48], *path = own + sizeof("/proc/self/") - 1;
+	struct stat ours, theirs;
+
+	(void)snprintf(own, sizeof(own), "/proc/self/ns/%s", name);
+	*ret = openat(t->procfd, path, O_RDONLY | O_CLOEXEC);
+	if (*ret < 0 || fstat(*ret, &theirs) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "%s namespace of %d", name, t->pid);
+	if (stat(own, &ours) < 0 || ours.st_dev != theirs.st_dev || ours.st_ino != theirs.st_ino)
+		return 0;
+	(void)close(*ret);
+	*ret = -1;
+	return 0;
 }
 
 int ns_run_inside(const struct task *t, const char *name, ns_inside_fn fn, void *arg,
@@ -131,13 +156,13 @@ int ns_run_inside(const struct task *t, const char *name, ns_inside_fn fn, void 
 {
 	scoped_fd int fd = -1;
 	struct inside_job job = {.fn = fn, .arg = arg};
-	char path[32], what[64];
+	char what[64];
 
-	(void)snprintf(path, sizeof(path), "ns/%s", name);
 	(void)snprintf(what, sizeof(what), "look into the %s namespace of %d", name, t->pid);
-	fd = job.ns_fd = openat(t->procfd, path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? stasis_fail_errno(err, STASIS_E_IO, "%s", what)
-		      : ns_run_apart(go_inside, &job, what, err);
+	if (open_other_ns(t, name, &fd, err) < 0)
+		return -1;
+	job.ns_fd = fd;
+	return ns_run_apart(go_inside, &job, what, err);
 }
 
 /* ---- whose is it ---- */
@@ -241,12 +266,10 @@ static int save_content(struct ns_save *n, struct ns_entry *e, struct stasis_err
 		return ns_save_mounts(n, e, err);
 	case STASIS__NAMESPACE_TYPE__NAMESPACE_UTS:
 		return save_uts(n, e, err);
-	case STASIS__NAMESPACE_TYPE__NAMESPACE_IPC:
-		return ns_save_ipc(n, e, err);
 	case STASIS__NAMESPACE_TYPE__NAMESPACE_CGROUP:
 		return ns_save_cgroup_roots(n, e, err);
 	default:
-		return 0; /* nothing in it */
+		return 0; /* nothing in it, or not known here: see ipc/ */
 	}
 }
 

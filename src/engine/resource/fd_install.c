@@ -169,6 +169,7 @@ int fd_load_finish(struct fd_load *c, struct stasis_error *err)
 	if (c->window_differs)
 		tell_window(c);
 	copy_back_keep(c);
+	mqueue_load_keep(c);
 	close_copies(c);
 	return 0;
 }

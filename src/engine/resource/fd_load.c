@@ -245,6 +245,7 @@ void fd_load_free(struct fd_load *c)
 	if (!c)
 		return;
 	copy_back_undo(c);
+	mqueue_load_undo(c);
 	unix_load_free(c);
 	close_pipes(c);
 	pty_load_done(c);

@@ -400,6 +400,7 @@ void fd_save_free(struct fd_save *c)
 	pipe_objects_free(c);
 	tcp_save_free(c);
 	unix_save_done(c);
+	mqueue_save_done(c);
 	for (size_t i = 0; i < c->nr_descs; i++) {
 		scoped_close_fd(&c->descs[i]->first->local_fd);
 		free(c->descs[i]->refers);

@@ -4,6 +4,7 @@
 #include "resource/resource_priv.h"
 
 const struct resource_kind *const resource_kinds[] = {
+	&kind_mqueue,	  /* regular files of a file system of their own */
 	&kind_procfile,	  &kind_namespace,
 	&kind_regular,	  &kind_directory, &kind_pipe,	   &kind_fifo,	   &kind_chardev,
 	&kind_pty_master, &kind_pty_slave, &kind_tty,	   &kind_eventfd,  &kind_memfd,

@@ -191,24 +191,6 @@ static struct task *find_task(const struct tree *tree, pid_t pid)
 	return NULL;
 }
 
-static bool has_open(int procfd, const struct stat *node)
-{
-	scoped_free int *fds = NULL;
-	char name[32];
-	struct stat st;
-	size_t nr;
-
-	if (proc_list_numbers(procfd, "fd", &fds, &nr, NULL) < 0)
-		return false;
-	for (size_t i = 0; i < nr; i++) {
-		(void)snprintf(name, sizeof(name), "fd/%d", fds[i]);
-		if (fstatat(procfd, name, &st, 0) == 0 && st.st_dev == node->st_dev &&
-		    st.st_ino == node->st_ino)
-			return true;
-	}
-	return false;
-}
-
 /* Who outside of the tree has the slave open? The kernel does not tell whether anybody has, so this
  * is for the case that none of the tree has it. */
 static pid_t find_outside(const struct fd_save *c, const struct stat *node)
@@ -224,7 +206,7 @@ static pid_t find_outside(const struct fd_save *c, const struct stat *node)
 		if (pid <= 0 || find_task(c->tree, pid))
 			continue;
 		procfd = proc_open(pid, NULL);
-		if (procfd >= 0 && has_open(procfd, node))
+		if (procfd >= 0 && proc_has_open(procfd, node))
 			found = pid;
 	}
 	if (proc)
@@ -324,7 +306,7 @@ static void note_slaves(struct fd_save *c, struct pty_pair *pair, const struct s
 
 	tree_for_each(c->tree, i, t)
 		if (t->state != TASK_ZOMBIE && !pair->has_slave)
-			pair->has_slave = has_open(t->procfd, node);
+			pair->has_slave = proc_has_open(t->procfd, node);
 }
 
 static int pty_master_save(struct session *s, struct fd_save *c, const struct fd_probe *p,

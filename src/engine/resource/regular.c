@@ -56,6 +56,25 @@ static void forget_times(Stasis__FileId *f)
 	f->mtime_ns = 0;
 }
 
+static bool is_shm(const struct fd_probe *p, const Stasis__FileId *f)
+{
+	return p->fs_magic == TMPFS_MAGIC && !f->deleted && !p->is_path && S_ISREG(f->mode) &&
+	       p->local_fd >= 0 && (p->flags & O_ACCMODE) != O_RDONLY &&
+	       strncmp(f->path, "/dev/shm/", strlen("/dev/shm/")) == 0;
+}
+
+static bool is_made_by_memory(const struct fd_load *c, const Stasis__FileId *f)
+{
+	for (size_t i = 0; i < c->nr_objects; i++) {
+		const Stasis__Object *o = c->objects[i];
+
+		if (o->type == STASIS__OBJECT_TYPE__OBJECT_SHM_FILE && o->file && o->file->path &&
+		    !strcmp(o->file->path, f->path))
+			return true;
+	}
+	return false;
+}
+
 static int regular_save(struct session *s, struct fd_save *c, const struct fd_probe *p,
 			Stasis__Description *ret, struct stasis_error *err)
 {
@@ -74,6 +93,9 @@ static int regular_save(struct session *s, struct fd_save *c, const struct fd_pr
 		if (!r->object)
 			return -1;
 	}
+	/* memory with a name: the memory module has it made again when it is gone */
+	if (is_shm(p, r->file) && !get_object(c, p, err))
+		return -1;
 	ret->kind_case = STASIS__DESCRIPTION__KIND_REGULAR;
 	ret->regular = r;
 	return 0;
@@ -108,6 +130,8 @@ static int regular_verify(struct session *s, struct fd_load *c, const Stasis__De
 	if (f->deleted)
 		return load_check_object(c, d->regular->object, STASIS__OBJECT_TYPE__OBJECT_DELETED_FILE,
 					 err);
+	if (is_made_by_memory(c, f))
+		return 0;
 	if (file_id_find(f, is_link, &st, err) < 0 ||
 	    (!is_link && file_check_access(f->path, d->flags, err) < 0))
 		return -1;

@@ -103,6 +103,7 @@ struct fd_save {
 	int copies_dirfd;
 	struct unix_table *unix_table; /* every Unix socket of the machine, NULL until needed */
 	struct unix_guard *unix_guard, *unix_viewer; /* see unix_guard.c */
+	struct mqueue_saved *mqueues;		     /* see mqueue_save.c */
 	size_t nr_searched; /* names that watch_find() has looked at in folders */
 };
 
@@ -171,6 +172,11 @@ void pipe_objects_free(struct fd_save *c);
 void unix_save_done(struct fd_save *c);
 void unix_load_free(struct fd_load *c);
 
+/* mqueue_save.c, mqueue_load.c; kept: the restart has succeeded */
+void mqueue_save_done(struct fd_save *c);
+void mqueue_load_keep(struct fd_load *c);
+void mqueue_load_undo(struct fd_load *c);
+
 /* pipe_load.c */
 int pipe_fill(struct fd_load *c, int fd, const Stasis__Object *o, struct stasis_error *err);
 int pipe_check_object(struct fd_load *c, uint64_t id, bool is_external, struct stasis_error *err);
@@ -235,7 +241,7 @@ extern const struct resource_kind kind_regular, kind_directory, kind_pipe, kind_
 	kind_pty_slave, kind_pty_master,
 	kind_tty, kind_eventfd, kind_memfd, kind_unix, kind_tcp, kind_udp, kind_timerfd, kind_signalfd,
 	kind_epoll, kind_pidfd, kind_inotify, kind_fanotify, kind_procfile, kind_namespace,
-	kind_raw, kind_netlink, kind_packet, kind_unsupported;
+	kind_raw, kind_netlink, kind_packet, kind_mqueue, kind_unsupported;
 
 /* ---- restore ---- */
 
@@ -323,6 +329,7 @@ struct fd_load {
 	bool is_unblocked;	/* packets of TCP connections are let through again */
 	struct put_back *backs; /* files that were replaced: see copy_back.c */
 	pid_t backs_pid;	/* who replaced them: a forked child undoes nothing */
+	struct load_mqueue *mqueues; /* made so far: see mqueue_load.c */
 	unsigned lock_wait_s; /* 0: as long as usual */
 	uint64_t lock_deadline_ns; /* until when locks are waited for; 0: not yet */
 	struct unix_load *unix_load; /* Unix sockets, NULL until one is verified; see unix.h */

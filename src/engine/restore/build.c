@@ -48,15 +48,26 @@ static void reset_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &set, NULL);
 }
 
+static size_t index_of(const struct restore *r, pid_t pid)
+{
+	for (size_t i = 0; i < r->nr && pid; i++)
+		if (r->procs[i].process->pid == (uint32_t)pid)
+			return i;
+	return NS_OUTSIDE;
+}
+
 static int enter_place(void *arg, pid_t pid, struct stasis_error *err)
 {
 	struct restore *r = arg;
-	size_t index = NS_OUTSIDE;
 
-	for (size_t i = 0; i < r->nr && pid; i++)
-		if (r->procs[i].process->pid == (uint32_t)pid)
-			index = i;
-	return ns_load_switch(r->ns, index, err);
+	return ns_load_switch(r->ns, index_of(r, pid), err);
+}
+
+static int enter_ipc(void *arg, pid_t pid, struct stasis_error *err)
+{
+	struct restore *r = arg;
+
+	return ns_load_switch_ipc(r->ns, index_of(r, pid), err);
 }
 
 static int make_namespaces(struct restore *r, struct stasis_error *err)
@@ -72,6 +83,8 @@ static int make_namespaces(struct restore *r, struct stasis_error *err)
 			.image = r->procs[i].image,
 			.in = r->procs[i].process->namespaces,
 		};
+	if (restore_move_ipc(r, err) < 0)
+		return -1;
 	if (ns_load_plan(r->s, procs, r->nr, &r->ns, err) < 0)
 		return -1;
 	if (!r->ns)
@@ -80,6 +93,7 @@ static int make_namespaces(struct restore *r, struct stasis_error *err)
 		if (r->procs[i].nr_threads > 1 && ns_load_check_threads(r->ns, i, err) < 0)
 			return -1;
 	r->s->enter = enter_place;
+	r->s->enter_ipc = enter_ipc;
 	r->s->enter_arg = r;
 	return ns_load_make(r->ns, r->cgroups, err);
 }
@@ -136,7 +150,8 @@ static int object_fd(void *arg, uint64_t object)
 
 static int open_shared(struct restore *r, struct stasis_error *err)
 {
-	if (mem_load_objects(r->mem, fd_load_base(r->fds), err) < 0)
+	if (mem_load_objects(r->mem, fd_load_base(r->fds), err) < 0 ||
+	    ipc_load_make(r->ipc, err) < 0)
 		return -1;
 	fd_load_set_object_fd(r->fds, object_fd, r->mem);
 	if (r->opts->flags & STASIS_RESTORE_ROLLBACK_FILES)
@@ -250,8 +265,8 @@ int build_tree(struct restore *r, struct stasis_error *err)
 		return -1;
 	if (cgroups_place_threads(r, err) < 0)
 		return -1;
-	/* the last thing that can fail; from here on the tree is on its own */
-	if (fd_load_finish(r->fds, err) < 0)
+	/* the last things that can fail; from here on the tree is on its own */
+	if (fd_load_finish(r->fds, err) < 0 || mem_load_finish(r->mem, err) < 0)
 		return -1;
 	return hand_over_run(r, err);
 }

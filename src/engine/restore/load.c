@@ -240,7 +240,10 @@ void restore_done(struct restore *r)
 {
 	fd_load_free(r->fds);
 	mem_load_free(r->mem);
+	ipc_load_free(r->ipc);
 	ns_load_free(r->ns);
+	free(r->moved);
+	free(r->ipc_procs);
 	ns_cgroups_free(r->cgroups);
 	free(r->ns_procs);
 	free(r->fd_procs);

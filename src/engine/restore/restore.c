@@ -7,8 +7,8 @@
 #include "lib/scoped.h"
 #include "restore/restore_priv.h"
 
-#include <linux/capability.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <string.h>
@@ -41,6 +41,8 @@ static int choose_way(struct restore *r, struct stasis_error *err)
 			return -1;
 		r->is_namespace = true;
 	}
+	if (restore_choose_ipc(r, err) < 0)
+		return -1;
 	s_info(r->s, "restarting %zu processes %s", r->nr,
 	       r->is_user_namespace ? "in a user and pid namespace of their own"
 	       : pids_are_needed(r) ? "in a pid namespace of their own (they have user namespaces)"
@@ -92,6 +94,8 @@ static void __attribute__((__noreturn__)) builder_main(struct restore *r)
 		part_from_builder(r);
 	if (build_tree(r, &err) < 0) {
 		shared_fail(r, &err);
+		ipc_load_undo(r->ipc);
+		mem_load_undo(r->mem);
 		fd_load_free(r->fds); /* puts files back that it changed */
 		_exit(1);
 	}
@@ -232,7 +236,7 @@ int restore_run(struct session *s, const struct stasis_restore_opts *opts,
 
 	s->procdir = procdir;
 	s->is_forced = opts->flags & STASIS_RESTORE_FORCE;
-	if (restore_load(&r, err) < 0 || restore_check(&r, err) < 0)
+	if (restore_load(&r, err) < 0 || restore_check(&r, err) < 0 || restore_plan_ipc(&r, err) < 0)
 		return -1;
 	(void)prctl(PR_GET_CHILD_SUBREAPER, &was_subreaper);
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);

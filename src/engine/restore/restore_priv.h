@@ -4,6 +4,7 @@
 
 #include "arch/arch.h"
 #include "image/image.h"
+#include "ipc/ipc.h"
 #include "memory/memory.h"
 #include "ns/ns.h"
 #include "resource/resource.h"
@@ -99,6 +100,10 @@ struct restore {
 	struct fd_load *fds;
 	struct ns_proc *ns_procs;
 	struct ns_load *ns; /* NULL: no namespaces to make */
+	struct ipc_proc *ipc_procs;
+	struct ipc_load *ipc;
+	bool moves_ipc; /* processes of the caller's IPC namespace get one of their own */
+	Stasis__Membership *moved; /* what they are in, then */
 	struct ns_cgroups *cgroups; /* NULL: those of the restarter */
 	struct ns_pids pids_ops;
 	pid_t pids_helper; /* 0: none runs */
@@ -117,6 +122,12 @@ struct arch_regs restore_regs(const struct restore_proc *p, size_t k);
 /* checks.c: everything that can be decided before anything is changed. */
 int restore_check(struct restore *r, struct stasis_error *err);
 int restore_wait_for_pids(struct restore *r, struct stasis_error *err);
+
+/* ipc.c: System V objects; called by the caller of the restart, who sees all processes. */
+int restore_plan_ipc(struct restore *r, struct stasis_error *err);
+int restore_choose_ipc(struct restore *r, struct stasis_error *err);
+/* In the builder. */
+int restore_move_ipc(struct restore *r, struct stasis_error *err);
 
 /* birth.c */
 int birth_plan(struct restore *r, struct stasis_error *err);

@@ -238,6 +238,8 @@ static int prepare(struct restore *r, struct restore_proc *p, struct stasis_erro
 	if (await_zombies(r, p->index, err) < 0)
 		return -1;
 	write_own_numbers(r, p->process);
+	if (ipc_load_attach(r->ipc, p->index, err) < 0)
+		return -1;
 	/* last: from there on nobody may choose pids outside of it, nor do much else */
 	if (r->ns && (creds_before_user(r, p, err) < 0 || ns_load_enter_user(r->ns, p->index, err) < 0))
 		return -1;

@@ -101,4 +101,5 @@ void thread_repair_syscall(struct thread *th)
 	shorten_timeout(th, nr);
 	arch_rewind_syscall(&th->regs);
 	(void)ptrace(PTRACE_SETREGS, th->tid, NULL, &th->regs.u); /* killed meanwhile */
+	th->repeated_nr = nr;
 }

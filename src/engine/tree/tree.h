@@ -38,6 +38,7 @@ struct thread {
 	void *xstate;		/* NT_X86_XSTATE area */
 	size_t xstate_len;
 	uint64_t sigmask;
+	long repeated_nr;	/* system call that regs make again, see tree/interrupted.c; 0 for none */
 	struct proc_status status; /* at the stop */
 	struct timed_call timed;
 	tracee_addr rseq_ptr;	/* 0: not registered */
