@@ -36,6 +36,8 @@ static pid_t idle_process(struct ipc_save *i)
 	i->idle = fork();
 	if (i->idle == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* by our end of their lines the parasites know that we live */
+		(void)syscall(SYS_close_range, 0, ~0u, 0);
 		for (;;)
 			(void)pause();
 	}
