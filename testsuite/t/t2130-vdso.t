@@ -6,6 +6,7 @@
 . "$(dirname "$0")/../lib/matrix.sh"
 
 matrix vdso
+matrix vsyscall
 
 restarts_emulated() {
 	subject_start vdso moved && matrix_chkpnt_kill img &&
