@@ -30,7 +30,7 @@ forged() { # SUBJECT
 }
 
 for subject in mem-anon mem-shared threads files pipe-pending unix-pairs epoll pty-session posix-timers sigstate \
-	sessions task-extras udp aio; do
+	sessions task-extras udp aio user-namespaces; do
 	test_expect_success "forged records of $subject" "forged $subject"
 	test_kill_all 2>/dev/null
 done
