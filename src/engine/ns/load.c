@@ -7,15 +7,12 @@
 #include "ns/ns_priv.h"
 
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,7 +35,7 @@ static const struct {
 
 _Static_assert(sizeof(kinds) / sizeof(kinds[0]) == NS_NR_KINDS, "one line for each type");
 
-static struct ns_made *made_of(struct ns_load *n, uint32_t id)
+struct ns_made *ns_made_of(struct ns_load *n, uint32_t id)
 {
 	return id && id <= n->nr && n->made[id].rec ? &n->made[id] : NULL;
 }
@@ -74,7 +71,7 @@ static int add_record(struct ns_load *n, struct image *img, const Stasis__Namesp
 static int check_member(struct ns_load *n, size_t index, uint32_t id, Stasis__NamespaceType type,
 			struct stasis_error *err)
 {
-	struct ns_made *m = made_of(n, id);
+	struct ns_made *m = ns_made_of(n, id);
 
 	if (!id)
 		return 0;
@@ -103,7 +100,7 @@ static int check_inner_pids(const struct ns_proc *p, struct stasis_error *err)
 static void choose_late(struct ns_load *n, size_t index)
 {
 	const Stasis__Membership *in = n->procs[index].in;
-	struct ns_made *m = made_of(n, in->mnt);
+	struct ns_made *m = ns_made_of(n, in->mnt);
 
 	if (!m || m->late_proc != NS_OUTSIDE)
 		return;
@@ -353,7 +350,7 @@ static int make_one(struct ns_load *n, struct ns_made *m, struct stasis_error *e
 
 /* ---- join ---- */
 
-static const Stasis__Membership *member_of(const struct ns_load *n, size_t index)
+const Stasis__Membership *ns_member_of(const struct ns_load *n, size_t index)
 {
 	static const Stasis__Membership none = STASIS__MEMBERSHIP__INIT;
 
@@ -363,7 +360,7 @@ static const Stasis__Membership *member_of(const struct ns_load *n, size_t index
 static int join(struct ns_load *n, Stasis__NamespaceType type, uint32_t id, uint32_t now,
 		struct stasis_error *err)
 {
-	const struct ns_made *m = made_of(n, id);
+	const struct ns_made *m = ns_made_of(n, id);
 
 	if (id != now && setns(m ? m->fd : n->own[type], kinds[type].flag) < 0)
 		return stasis_fail_errno(err, STASIS_E_DENIED, "join a %s namespace", kinds[type].name);
@@ -408,7 +405,7 @@ static int choose_network(struct ns_load *n, struct stasis_error *err)
 
 	n->keeps_net = setns(n->own[STASIS__NAMESPACE_TYPE__NAMESPACE_NET], CLONE_NEWNET) < 0;
 	for (size_t i = 0; i < n->nr_procs && n->keeps_net; i++) {
-		uint32_t own = member_of(n, i)->net;
+		uint32_t own = ns_member_of(n, i)->net;
 
 		if (!image_nr_records(n->procs[i].image, IMAGE_TAG_FDTABLE))
 			continue; /* a zombie */
@@ -417,7 +414,7 @@ static int choose_network(struct ns_load *n, struct stasis_error *err)
 		net = own;
 	}
 	for (size_t i = 0; i < n->nr_procs && is_mixed; i++)
-		if (member_of(n, i)->net && has_socket(n->procs[i].image))
+		if (ns_member_of(n, i)->net && has_socket(n->procs[i].image))
 			return stasis_fail(err, STASIS_E_DENIED,
 					   "%s(%d) has sockets in a network namespace that others of the "
 					   "tree are not in: this takes root; without, checkpoint and "
@@ -428,7 +425,7 @@ static int choose_network(struct ns_load *n, struct stasis_error *err)
 
 int ns_load_switch(struct ns_load *n, size_t index, struct stasis_error *err)
 {
-	const Stasis__Membership *now = member_of(n, n->at), *in = member_of(n, index);
+	const Stasis__Membership *now = ns_member_of(n, n->at), *in = ns_member_of(n, index);
 
 	if ((!n->keeps_net && join(n, STASIS__NAMESPACE_TYPE__NAMESPACE_NET, in->net, now->net, err) < 0) ||
 	    join(n, STASIS__NAMESPACE_TYPE__NAMESPACE_MNT, in->mnt, now->mnt, err) < 0)
@@ -474,9 +471,9 @@ int ns_load_make(struct ns_load *n, struct ns_cgroups *cgroups, struct stasis_er
 	return ns_load_links(n, err) < 0 ? -1 : choose_network(n, err);
 }
 
-static int join_all(struct ns_load *n, size_t index, struct stasis_error *err)
+int ns_join_all(struct ns_load *n, size_t index, struct stasis_error *err)
 {
-	const Stasis__Membership *now = member_of(n, n->here), *in = member_of(n, index);
+	const Stasis__Membership *now = ns_member_of(n, n->here), *in = ns_member_of(n, index);
 
 	if (join(n, STASIS__NAMESPACE_TYPE__NAMESPACE_NET, in->net, now->net, err) < 0 ||
 	    join(n, STASIS__NAMESPACE_TYPE__NAMESPACE_UTS, in->uts, now->uts, err) < 0 ||
@@ -490,152 +487,11 @@ static int join_all(struct ns_load *n, size_t index, struct stasis_error *err)
 
 int ns_load_enter(struct ns_load *n, size_t index, struct stasis_error *err)
 {
-	struct ns_made *m = made_of(n, member_of(n, index)->mnt);
+	struct ns_made *m = ns_made_of(n, ns_member_of(n, index)->mnt);
 
-	if (ns_check_user(n, n->user, member_of(n, index)->user, err) < 0 || join_all(n, index, err) < 0)
+	if (ns_check_user(n, n->user, ns_member_of(n, index)->user, err) < 0 || ns_join_all(n, index, err) < 0)
 		return -1;
 	return m && m->late_proc == index ? ns_load_late_mounts(n, m, err) : 0;
-}
-
-/* ---- birth ---- */
-
-static uint32_t pids_of(const struct ns_load *n, size_t index)
-{
-	return index == NS_OUTSIDE || !n->procs[index].in ? 0 : n->procs[index].in->pid;
-}
-
-static int open_pids(struct ns_load *n, uint32_t id, struct stasis_error *err)
-{
-	const struct ns_made *m = made_of(n, id);
-	char path[48];
-	int fd;
-
-	if (m)
-		(void)snprintf(path, sizeof(path), "%d/ns/pid", n->procs[m->first].pid);
-	else
-		(void)snprintf(path, sizeof(path), "self/ns/pid");
-	fd = openat(n->procfs, path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? stasis_fail_errno(err, STASIS_E_IO, "pid namespace of %s", path) : fd;
-}
-
-/* A zombie's record does not name its namespace; how many numbers it has tells whether it is its parent's. */
-static size_t nr_inner(const struct ns_load *n, size_t index)
-{
-	return index == NS_OUTSIDE || !n->procs[index].in ? 0 : n->procs[index].in->n_inner_pids;
-}
-
-static bool is_first_of_namespace(const struct ns_load *n, size_t creator, size_t index)
-{
-	size_t nr = nr_inner(n, index);
-
-	return nr > nr_inner(n, creator) && n->procs[index].in->inner_pids[nr - 1] == 1;
-}
-
-/* The numbers in pid namespaces that are not the caller's to choose in: one, the outermost, can be had. */
-static pid_t clone_placed(struct ns_load *n, const struct ns_birth *b, struct clone_args *args)
-{
-	char path[16];
-	pid_t pid;
-
-	if (!n->pids || n->pids->begin(n->pids->arg, b->pid) < 0) {
-		errno = EPERM;
-		return -1;
-	}
-	pid = (pid_t)syscall(SYS_clone3, args, sizeof(*args));
-	if (pid == 0)
-		return 0;
-	n->pids->end(n->pids->arg);
-	(void)snprintf(path, sizeof(path), "%d", b->pid);
-	if (pid < 0 || (args->set_tid_size ? faccessat(n->procfs, path, F_OK, 0) == 0 : pid == b->pid))
-		return pid;
-	(void)kill(pid, SIGKILL);
-	errno = EEXIST; /* all is tried again */
-	return -1;
-}
-
-/* A zombie's record does not tell. */
-static uint32_t pids_of_new(const struct ns_load *n, const struct ns_birth *b)
-{
-	uint32_t id = pids_of(n, b->like);
-
-	return id ? id : pids_of(n, b->creator);
-}
-
-/* Of a stand-in only the two numbers that others remember are known. */
-static pid_t clone_with_ids(struct ns_load *n, const struct ns_birth *b, struct clone_args *args)
-{
-	pid_t ids[1 + TREE_MAX_INNER];
-	size_t nr = nr_inner(n, b->like);
-	size_t nr_free = ns_free_levels(n, pids_of_new(n, b), nr + 1, n->user);
-
-	if ((nr > 1 && b->pid != n->procs[b->like].pid) || nr_free < nr) {
-		errno = EOPNOTSUPP;
-		return -1;
-	}
-	for (size_t i = 0; i < nr; i++) /* its own namespace first */
-		ids[i] = n->procs[b->like].in->inner_pids[nr - 1 - i];
-	if (nr)
-		ids[0] = b->own_pid;
-	ids[nr] = b->pid;
-	args->set_tid = nr_free ? (uint64_t)(uintptr_t)ids : 0;
-	args->set_tid_size = nr_free;
-	return nr_free > nr ? (pid_t)syscall(SYS_clone3, args, sizeof(*args)) : clone_placed(n, b, args);
-}
-
-bool ns_load_needs_crossing(struct ns_load *n, const struct ns_birth *b)
-{
-	return pids_of(n, b->like) && is_first_of_namespace(n, b->creator, b->like) &&
-	       ns_owner_of_pids(n, pids_of(n, b->like)) != n->user;
-}
-
-int ns_load_cross(struct ns_load *n, const struct ns_birth *b, struct stasis_error *err)
-{
-	uint32_t owner = ns_owner_of_pids(n, pids_of(n, b->like));
-
-	if (ns_check_user(n, n->user, owner, err) < 0 || join_all(n, b->like, err) < 0)
-		return -1;
-	return ns_load_join_user(n, owner, err);
-}
-
-void ns_load_set_pids(struct ns_load *n, const struct ns_pids *pids)
-{
-	n->pids = pids;
-}
-
-pid_t ns_load_fork(struct ns_load *n, const struct ns_birth *b, struct clone_args *args)
-{
-	uint32_t id = pids_of(n, b->like);
-	scoped_fd int there = -1, back = -1;
-	pid_t pid;
-
-	if (is_first_of_namespace(n, b->creator, b->like)) {
-		args->flags |= CLONE_NEWPID;
-		return clone_with_ids(n, b, args);
-	}
-	if (id == pids_of(n, b->creator) || nr_inner(n, b->like) == nr_inner(n, b->creator))
-		return clone_with_ids(n, b, args);
-	there = open_pids(n, id, NULL);
-	back = open_pids(n, pids_of(n, b->creator), NULL);
-	if (there < 0 || back < 0 || setns(there, CLONE_NEWPID) < 0)
-		return -1;
-	pid = clone_with_ids(n, b, args);
-	if (pid > 0 && setns(back, CLONE_NEWPID) < 0)
-		return -1;
-	return pid;
-}
-
-int ns_load_open_for_children(struct ns_load *n, size_t index, struct stasis_error *err)
-{
-	const Stasis__Membership *in = member_of(n, index);
-	const struct ns_made *m = made_of(n, in->pid_for_children);
-
-	if (!in->pid_for_children || in->pid_for_children == in->pid)
-		return -2;
-	if (!m || m->first == NS_OUTSIDE)
-		return stasis_fail(err, STASIS_E_UNSUPPORTED,
-				   "the pid namespace of its future children belongs to processes that "
-				   "are not restarted; restart the hierarchy from its root");
-	return open_pids(n, in->pid_for_children, err);
 }
 
 void ns_load_free(struct ns_load *n)

@@ -80,12 +80,16 @@ void ns_save_report(struct ns_save *n, struct task *t, const char *fmt, ...)
 /* Id of the pid namespace whose first process is shown as number 1 in that /proc; 0 for another. */
 uint32_t ns_save_pids_of(struct ns_save *n, int proc_dirfd);
 
+bool ns_stat(int procfd, const char *name, struct stat *ret); /* a link of /proc/PID/ns */
 struct ns_entry *ns_save_find(struct ns_save *n, const struct stat *ns);
 struct ns_entry *ns_save_new(struct ns_save *n, struct task *t, Stasis__NamespaceType type,
 			     const struct stat *ns);
 /* A process outside of the tree that is in this namespace, 0 for none. */
 pid_t ns_save_outsider(struct ns_save *n, const char *name, const struct stat *ns);
 Stasis__Membership *ns_save_member_of(struct ns_save *n, const struct task *t); /* made if need be */
+
+/* pids_save.c: ids of t in the pid namespaces below the tree's, and these. */
+int ns_save_pids(struct ns_save *n, struct task *t, struct stasis_error *err);
 
 /* users_save.c: the user namespace a task is in; the one that the namespace e, the link of e->first,
  * belongs to. */
@@ -145,6 +149,11 @@ struct ns_load {
 	uint32_t user;
 	const struct ns_pids *pids;
 };
+
+struct ns_made *ns_made_of(struct ns_load *n, uint32_t id); /* NULL: the restarter's */
+const Stasis__Membership *ns_member_of(const struct ns_load *n, size_t index);
+/* In the calling process: into the namespaces of process `index`, but for those of pids and users. */
+int ns_join_all(struct ns_load *n, size_t index, struct stasis_error *err);
 
 /* users_load.c */
 int ns_check_owner(struct ns_load *n, const Stasis__Namespace *rec, struct stasis_error *err);
