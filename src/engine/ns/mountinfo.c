@@ -47,8 +47,7 @@ static int parse_line(char *line, struct mount_line *m)
 	return 0;
 }
 
-/* One that stands right on it, or was mounted above it on what both stand on. */
-static bool covers(const struct mount_line *other, const struct mount_line *m)
+bool ns_mount_covers(const struct mount_line *other, const struct mount_line *m)
 {
 	if (other->parent == m->id)
 		return !strcmp(other->point, m->point);
@@ -64,7 +63,7 @@ static bool is_covered(const struct mount_list *l, const struct mount_line *m, c
 	for (size_t k = 0; k < l->nr; k++) {
 		const struct mount_line *other = &l->v[k];
 
-		if (other != m && other != but && covers(other, m))
+		if (other != m && other != but && ns_mount_covers(other, m))
 			return true;
 		if (other != m && other->id == m->parent)
 			parent = other;

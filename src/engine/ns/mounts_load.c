@@ -20,9 +20,20 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Where the work goes on: a folder that each system has, covered for the time, in this namespace only. */
-#define WORKPLACE "/tmp"
-#define NEW_ROOT  WORKPLACE "/root"
+/* Where the work goes on: a folder that is covered for the time, in this namespace only. Of an overlay the folders
+ * are looked up meanwhile, which may well be in /tmp, but not in /sys; a container may have none. */
+static const char *workplace(void)
+{
+	return access("/sys", F_OK) == 0 ? "/sys" : "/tmp";
+}
+
+enum { PLACE_BYTES = PATH_MAX + 64 };
+
+/* A path of the new namespace as it is called while that is being built. */
+static void place_in_new(const char *path, char *buf, size_t size)
+{
+	(void)snprintf(buf, size, "%s/root%s", workplace(), path);
+}
 
 static bool is_made_late(const Stasis__Mount *m)
 {
@@ -190,6 +201,26 @@ static int make_file_system(struct ns_load *n, const Stasis__Mount *m, struct st
 		      : fd;
 }
 
+/* The folders of an overlay are where they were when it was mounted: those of a container's root where its maker
+ * found them, those of another one in the container. */
+static int make_where_it_was(struct ns_load *n, const Stasis__Mount *m, struct stasis_error *err)
+{
+	scoped_fd int here = -1;
+	char root[PLACE_BYTES];
+	int fd;
+
+	if (!m->parent || strcmp(m->type, "overlay") != 0)
+		return make_file_system(n, m, err);
+	here = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	place_in_new("", root, sizeof(root));
+	if (here < 0 || chroot(root) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "change the root to '%s'", root);
+	fd = make_file_system(n, m, err);
+	if (fchdir(here) < 0 || chroot(".") < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "change the root back");
+	return fd;
+}
+
 /* The bytes of an object lie in one segment of the file that has them. */
 static const struct image_segment *find_bytes(struct ns_load *n, uint64_t object,
 					      struct image **ret_image)
@@ -273,11 +304,11 @@ static int place_of_file_system(struct ns_load *n, const Stasis__Namespace *rec,
 	char base[64];
 	scoped_fd int fd = -1;
 
-	(void)snprintf(base, sizeof(base), WORKPLACE "/fs%u", m->file_system);
+	(void)snprintf(base, sizeof(base), "%s/fs%u", workplace(), m->file_system);
 	if (snprintf(buf, size, "%s%s", base, strcmp(m->subtree, "/") ? m->subtree : "") >= (int)size)
 		return stasis_fail(err, STASIS_E_CORRUPT, "path of '%.100s' is too long", m->point);
 	if (mkdir(base, 0755) == 0) {
-		fd = make_file_system(n, m, err);
+		fd = make_where_it_was(n, m, err);
 		if (fd < 0 || move_to(fd, base, err) < 0)
 			return -1;
 	}
@@ -307,9 +338,9 @@ static int place_stand_in(struct ns_made *made, const Stasis__Mount *m, struct s
 {
 	bool is_proc = !strcmp(m->type, "proc");
 	int *fd = is_proc ? &made->proc_fd : &made->sys_fd;
-	char place[PATH_MAX + 64];
+	char place[PLACE_BYTES];
 
-	(void)snprintf(place, sizeof(place), NEW_ROOT "%s", m->point);
+	place_in_new(m->point, place, sizeof(place));
 	if (*fd < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "copy of '%s'", is_proc ? "/proc" : "/sys");
 	if (move_to(*fd, place, err) < 0)
@@ -330,12 +361,12 @@ static bool needs_stand_in(const Stasis__Namespace *rec, size_t i)
 }
 
 /* It stands already, but the flags may have been others. */
-static int adjust(const Stasis__Mount *m, const char *root, struct stasis_error *err)
+static int adjust(const Stasis__Mount *m, struct stasis_error *err)
 {
-	char place[PATH_MAX + 64];
+	char place[PLACE_BYTES];
 	scoped_fd int fd = -1;
 
-	(void)snprintf(place, sizeof(place), "%s%s", root, m->point);
+	place_in_new(m->point, place, sizeof(place));
 	fd = (int)syscall(SYS_open_tree, AT_FDCWD, place, OPEN_TREE_CLOEXEC);
 	if (fd < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "'%.150s'", m->point);
@@ -345,18 +376,18 @@ static int adjust(const Stasis__Mount *m, const char *root, struct stasis_error 
 static int place_early(struct ns_load *n, struct ns_made *made, size_t i, struct stasis_error *err)
 {
 	scoped_fd int fd = detached(n, made, i, err);
-	char place[PATH_MAX + 64];
+	char place[PLACE_BYTES];
 
 	if (fd < 0)
 		return -1;
-	(void)snprintf(place, sizeof(place), NEW_ROOT "%s", i ? made->rec->mounts[i]->point : "");
+	place_in_new(i ? made->rec->mounts[i]->point : "", place, sizeof(place));
 	return move_to(fd, place, err) < 0 ? -1 : set_attributes(fd, made->rec->mounts[i], err);
 }
 
 /* Where a part of the restarter's file systems waits while its mount namespace is made. */
 static void place_of_bind(size_t i, char *buf, size_t size)
 {
-	(void)snprintf(buf, size, WORKPLACE "/bind%zu", i);
+	(void)snprintf(buf, size, "%s/bind%zu", workplace(), i);
 }
 
 static int stand_bind(int fd, const Stasis__Mount *m, size_t i, struct stasis_error *err)
@@ -376,7 +407,7 @@ static int stand_bind(int fd, const Stasis__Mount *m, size_t i, struct stasis_er
 int ns_stand_binds(struct ns_made *m, struct stasis_error *err)
 {
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("stasis", WORKPLACE, "tmpfs", MS_NOSUID, "mode=755") < 0)
+	    mount("stasis", workplace(), "tmpfs", MS_NOSUID, "mode=755") < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "prepare a mount namespace");
 	for (size_t i = 0; i < m->rec->n_mounts; i++)
 		if (m->bind_fds[i] >= 0 && stand_bind(m->bind_fds[i], m->rec->mounts[i], i, err) < 0)
@@ -403,8 +434,11 @@ static int take_binds(struct ns_made *m, struct stasis_error *err)
 
 static int prepare_workplace(struct stasis_error *err)
 {
+	char root[PLACE_BYTES];
+
+	place_in_new("", root, sizeof(root));
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("stasis", WORKPLACE, "tmpfs", MS_NOSUID, "mode=755") < 0 || mkdir(NEW_ROOT, 0755) < 0)
+	    mount("stasis", workplace(), "tmpfs", MS_NOSUID, "mode=755") < 0 || mkdir(root, 0755) < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "prepare a mount namespace");
 	return 0;
 }
@@ -412,7 +446,10 @@ static int prepare_workplace(struct stasis_error *err)
 /* The old mounts, the workplace among them, go away below the new root. */
 static int change_root(struct stasis_error *err)
 {
-	if (chdir(NEW_ROOT) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
+	char root[PLACE_BYTES];
+
+	place_in_new("", root, sizeof(root));
+	if (chdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
 	    umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "change the root of a mount namespace");
 	return 0;
@@ -424,7 +461,7 @@ int ns_load_mounts(struct ns_load *n, struct ns_made *m, struct stasis_error *er
 		return -1;
 	for (size_t i = 0; i < m->rec->n_mounts; i++)
 		if (!ns_mount_is_late(m->rec, i) &&
-		    (m->comes_along[i] ? adjust(m->rec->mounts[i], NEW_ROOT, err)
+		    (m->comes_along[i] ? adjust(m->rec->mounts[i], err)
 				       : place_early(n, m, i, err)) < 0)
 			return -1;
 	for (size_t i = 0; i < m->rec->n_mounts; i++)

@@ -20,7 +20,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Those that others stand on come first; of the rest the order stays, which is that of their making. */
+/* Those that others stand on come first, and those that others hide: there is no way to their places later. Of the
+ * rest the order stays, which need not be that in which they were mounted. */
 static int sort_mounts(struct mount_list *l, struct stasis_error *err)
 {
 	for (size_t done = 0; done < l->nr; done++) {
@@ -30,7 +31,8 @@ static int sort_mounts(struct mount_list *l, struct stasis_error *err)
 			bool waits = false;
 
 			for (size_t i = done; i < l->nr && !waits; i++)
-				waits = i != k && l->v[i].id == l->v[k].parent;
+				waits = i != k && (l->v[i].id == l->v[k].parent ||
+						   ns_mount_covers(&l->v[k], &l->v[i]));
 			if (!waits)
 				break;
 		}

@@ -43,6 +43,8 @@ struct mount_list {
 
 /* `name`: /proc/PID/mountinfo. */
 int ns_mounts_read(int procfd, const char *name, struct mount_list *ret, struct stasis_error *err);
+/* Does the other stand right on m, or was it mounted above m on what both stand on? */
+bool ns_mount_covers(const struct mount_line *other, const struct mount_line *m);
 void ns_mounts_done(struct mount_list *l); /* for scoped() */
 bool ns_is_below(const char *dir, const char *path); /* or the same */
 int ns_join_path(char *buf, size_t size, const char *a, const char *b); /* -1: too long */
