@@ -29,6 +29,8 @@ struct session {
 	struct log_sink log;
 	struct caps caps;
 	bool is_forced; /* -F */
+	/* This look at a tree is not the last one: what will be otherwise in a moment is STASIS_E_BUSY. */
+	bool is_patient;
 	unsigned external; /* enum stasis_external: what may end outside of the tree */
 	/* Restart of a tree with namespaces of its own: be where the process with that pid finds its
 	 * files and its network; 0: where we were. NULL: they are ours. */
@@ -48,6 +50,12 @@ static inline int session_enter(struct session *s, pid_t pid, struct stasis_erro
 static inline int session_enter_ipc(struct session *s, pid_t pid, struct stasis_error *err)
 {
 	return s->enter_ipc ? s->enter_ipc(s->enter_arg, pid, err) : 0;
+}
+
+/* For an obstacle that the program itself is about to remove. */
+static inline enum stasis_errclass session_passing(const struct session *s)
+{
+	return s->is_patient ? STASIS_E_BUSY : STASIS_E_UNSUPPORTED;
 }
 
 int session_init(struct session *s, stasis_log_fn fn, void *arg, enum stasis_log_level level,

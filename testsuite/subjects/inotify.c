@@ -3,7 +3,7 @@
  * Inotify instances: watches with gaps between their numbers, of folders, files, a file without a name
  * and one that is not to be followed; one-shot; shared with a child that waits. `inotify pending` leaves
  * events in the queue and accepts them or IN_Q_OVERFLOW, which it notes in the file "overflow"; `inotify
- * quiet` does not watch for looks at its folder.
+ * quiet` does not watch for looks at its folder; `inotify later` takes its event when there is a file "take".
  */
 #include "subject.h"
 
@@ -186,6 +186,24 @@ static bool has_overflow(int fd)
 	return buf.e.mask == IN_Q_OVERFLOW && buf.e.wd == -1 && n == sizeof(buf.e);
 }
 
+/* The events are taken when the test says so. */
+static void later(void)
+{
+	int fd = inotify_init1(IN_NONBLOCK), dir;
+
+	make_dirs();
+	dir = watch(fd, "dir", IN_CREATE);
+	make_file("dir/first");
+	subject_ready();
+	subject_wait_mark("take");
+	expect(fd, dir, IN_CREATE, "first");
+	subject_mark("taken");
+	subject_wait_go();
+	expect_none(fd);
+	make_file("dir/second");
+	expect(fd, dir, IN_CREATE, "second");
+}
+
 static void pending(void)
 {
 	int fd = inotify_init1(IN_NONBLOCK), dir;
@@ -212,6 +230,8 @@ int main(int argc, char **argv)
 	subject_init();
 	if (argc > 1 && !strcmp(argv[1], "pending"))
 		pending();
+	else if (argc > 1 && !strcmp(argv[1], "later"))
+		later();
 	else
 		plain(argc > 1 ? IN_MODIFY | IN_CREATE | IN_DELETE : IN_ALL_EVENTS);
 	subject_ok();

@@ -19,6 +19,24 @@ test_expect_success 'after a restart, IN_Q_OVERFLOW stands for what was queued' 
 	[ -e "$SUBJECT_DIR/overflow" ]
 '
 test_kill_all 2>/dev/null
+# stopped between two looks at the program
+take_meanwhile() {
+	STASIS_FAULT=stop:dump.patient chkpnt -r -K KILL -f "$SUBJECT_DIR/img" "$SUBJECT_PID" </dev/null 2>err 3>&- &
+	local pid=$!
+	wait_for "grep -q \"^State:.T\" /proc/$pid/status" 20 && : >"$SUBJECT_DIR/take" &&
+		wait_for "[ -e \"$SUBJECT_DIR/taken\" ]" 20 || return 1
+	kill -CONT $pid
+	wait $pid
+}
+if subject_start inotify later && STASIS_FAULT=fail:dump.patient chkpnt -f probe "$SUBJECT_PID" 2>/dev/null; then
+	test_skip "events taken meanwhile" "built without fault points"
+else
+	test_expect_success 'a checkpoint waits a moment for a program to take its events' '
+		take_meanwhile && cat err && [ ! -s err ] && wait_for "[ -z \"\$(subject_pids)\" ]" 20 &&
+		restart -W "$SUBJECT_DIR/img" </dev/null >/dev/null 3>&- && subject_verify
+	'
+fi
+test_kill_all 2>/dev/null
 test_expect_success 'a program that goes on finds its events' '
 	subject_start inotify pending && matrix_chkpnt img 2>err && subject_verify &&
 	[ ! -e "$SUBJECT_DIR/overflow" ]

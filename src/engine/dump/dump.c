@@ -18,7 +18,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DUMP_ID_BYTES = 16, MAX_CPU_WORDS = 64 };
+enum {
+	DUMP_ID_BYTES = 16,
+	MAX_CPU_WORDS = 64,
+	PATIENCE = 10,		/* looks at a program that has something that passes */
+	NAP_STEP_NS = 20000000, /* each nap between them is longer by that: a second in all */
+};
 
 /* What every file of one dump repeats. */
 struct dump_common {
@@ -388,13 +393,46 @@ static int write_all(struct dump_plan *p, const struct stasis_dump_opts *opts,
 	return 0;
 }
 
+/* The program may be about to take what cannot be saved (events, messages): give it the time. */
+static int make_plan(struct session *s, const struct stasis_dump_opts *opts, struct dump_plan *plan,
+		     struct stasis_error *err)
+{
+	const unsigned kept_flags = STASIS_DUMP_CHECK_ONLY | STASIS_DUMP_FORCE;
+	const enum stasis_log_level level = s->log.max_level;
+	struct timespec nap = {.tv_nsec = 0};
+	struct stasis_error why;
+	int result;
+
+	for (int tries = opts->flags & kept_flags ? PATIENCE : 0; tries < PATIENCE; tries++) {
+		s->is_patient = true;
+		if (tries) /* what there is to warn of was said at the first look */
+			s->log.max_level = STASIS_LOG_ERROR;
+		result = dump_plan_make(s, opts, plan, &why);
+		s->log.max_level = level;
+		if (result == 0)
+			return 0;
+		if (why.cls != STASIS_E_BUSY) {
+			if (err)
+				*err = why;
+			return -1;
+		}
+		dump_plan_done(plan);
+		if (fault_point("dump.patient", err) < 0)
+			return -1;
+		nap.tv_nsec += NAP_STEP_NS;
+		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
+	}
+	s->is_patient = false;
+	return dump_plan_make(s, opts, plan, err);
+}
+
 int dump_run(struct session *s, const struct stasis_dump_opts *opts, struct stasis_dump_result *ret,
 	     struct stasis_error *err)
 {
 	scoped(dump_plan_done) struct dump_plan plan = {.s = s};
 	struct stasis_dump_result result = {.nr_files = 0};
 
-	if (dump_plan_make(s, opts, &plan, err) < 0 || fault_point("dump.planned", err) < 0)
+	if (make_plan(s, opts, &plan, err) < 0 || fault_point("dump.planned", err) < 0)
 		return -1;
 	if (!(opts->flags & STASIS_DUMP_CHECK_ONLY) && write_all(&plan, opts, &result, err) < 0)
 		return -1;

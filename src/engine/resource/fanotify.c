@@ -43,7 +43,6 @@ static int fanotify_save(struct session *s, struct fd_save *c, const struct fd_p
 	Stasis__Fanotify *r = fd_save_alloc(c, sizeof(*r));
 	int waiting;
 
-	(void)s;
 	if (!r)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a fanotify group");
 	stasis__fanotify__init(r);
@@ -59,7 +58,7 @@ static int fanotify_save(struct session *s, struct fd_save *c, const struct fd_p
 	ret->kind_case = STASIS__DESCRIPTION__KIND_FANOTIFY; /* also when forced */
 	ret->fanotify = r;
 	if (waiting)
-		return stasis_fail(err, STASIS_E_UNSUPPORTED,
+		return stasis_fail(err, session_passing(s),
 				   "fanotify group with unread events; wait until the program has read "
 				   "them, or -F to lose them");
 	return 0;

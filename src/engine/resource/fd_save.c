@@ -30,7 +30,8 @@ void fd_save_report(struct fd_save *c, struct task *t, int fd, const char *text,
 	else
 		(void)stasis_fail(&full, cls, "%s(%d): %s", t->comm, t->pid, text);
 	full.pid = t->pid;
-	if (!c->nr_obstacles++)
+	/* one that passes is none to speak of beside one that stays */
+	if (!c->nr_obstacles++ || (c->first_obstacle.cls == STASIS_E_BUSY && cls != STASIS_E_BUSY))
 		c->first_obstacle = full;
 	if (c->obstacle)
 		c->obstacle(c->obstacle_arg, t, fd, text);
@@ -168,7 +169,8 @@ static int take_obstacle(struct fd_save *c, struct fd_desc *d, struct stasis_err
 {
 	if (d->first->local_fd >= 0)
 		(void)stasis_fail_prefix(why, "descriptor in flight in a socket");
-	if (why->cls != STASIS_E_UNSUPPORTED && why->cls != STASIS_E_DENIED) {
+	if (why->cls != STASIS_E_UNSUPPORTED && why->cls != STASIS_E_DENIED &&
+	    !(why->cls == STASIS_E_BUSY && c->s->is_patient)) {
 		if (err)
 			*err = *why;
 		return -1;

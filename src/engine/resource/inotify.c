@@ -2,7 +2,7 @@
 /*
  * inotify(7). Watches get their numbers back, and come last, so that nothing the restart does to files
  * is seen. Events that wait cannot be looked at without being taken: they stay with a program that goes
- * on, and one that is restarted is told that some were lost, by IN_Q_OVERFLOW, as inotify(7) has it.
+ * on (the checkpoint waits a moment for it to take them), and one that is restarted is told that some were lost, by IN_Q_OVERFLOW, as inotify(7) has it.
  */
 #include "resource/watch.h"
 
@@ -41,6 +41,8 @@ static int inotify_save(struct session *s, struct fd_save *c, const struct fd_pr
 	if (p->local_fd < 0 || ioctl(p->local_fd, FIONREAD, &waiting) < 0)
 		return stasis_fail(err, STASIS_E_DENIED, "inotify instance cannot be looked at");
 	r->has_events = waiting > 0;
+	if (r->has_events && s->is_patient)
+		return stasis_fail(err, STASIS_E_BUSY, "inotify instance with unread events");
 	if (r->has_events)
 		s_warn(s,
 		       "%s(%d) fd %d: events that wait in an inotify instance are not saved; after a "

@@ -90,14 +90,14 @@ static bool is_listing(const struct fd_probe *p)
 	return false;
 }
 
-static int check_idle(const struct fd_probe *p, struct stasis_error *err)
+static int check_idle(const struct session *s, const struct fd_probe *p, struct stasis_error *err)
 {
 	struct pollfd poll_fd = {.fd = p->local_fd, .events = POLLIN};
 
 	(void)poll(&poll_fd, 1, 0);
 	if (!(poll_fd.revents & (POLLIN | POLLERR)) && !is_listing(p))
 		return 0;
-	return stasis_fail(err, STASIS_E_UNSUPPORTED,
+	return stasis_fail(err, session_passing(s),
 			   "netlink socket with unread messages; wait until the program has read them, "
 			   "or -F to lose them");
 }
@@ -107,7 +107,6 @@ static int netlink_save(struct session *s, struct fd_save *c, const struct fd_pr
 {
 	Stasis__NetlinkSocket *r = fd_save_alloc(c, sizeof(*r));
 
-	(void)s;
 	if (!r)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a socket");
 	stasis__netlink_socket__init(r);
@@ -119,7 +118,7 @@ static int netlink_save(struct session *s, struct fd_save *c, const struct fd_pr
 		return -1;
 	ret->kind_case = STASIS__DESCRIPTION__KIND_NETLINK; /* also when forced: only messages are lost */
 	ret->netlink = r;
-	return check_idle(p, err);
+	return check_idle(s, p, err);
 }
 
 /* ---- restart */

@@ -37,7 +37,7 @@ struct resource_kind {
 	Stasis__Description__KindCase tag;	 /* record member it fills */
 	bool (*match)(const struct fd_probe *p);
 	/* Fill the kind's part of *ret (memory from fd_save_alloc()). An obstacle is UNSUPPORTED with
-	 * text "what it is; way out"; the caller adds "NAME(PID) fd N: ". With s->is_forced the caller
+	 * text "what it is; way out" (session_passing() when the program is about to remove it); the caller adds "NAME(PID) fd N: ". With s->is_forced the caller
 	 * turns it into an Unsupported record (unless *ret has a kind already: then that one is
 	 * kept) and goes on. Must not change the target. */
 	int (*save)(struct session *s, struct fd_save *c, const struct fd_probe *p,

@@ -178,8 +178,8 @@ static int settle_outside(struct session *s, const struct fd_desc *d, Stasis__Un
 
 /* Who connected and was not yet accepted may have sent something, but to a socket that no process has:
  * there is no way to look into its queue. */
-static int settle_pending(struct fd_desc *d, Stasis__UnixSocket *r, const struct fd_desc *listener,
-			  struct stasis_error *err)
+static int settle_pending(struct fd_save *c, struct fd_desc *d, Stasis__UnixSocket *r,
+			  const struct fd_desc *listener, struct stasis_error *err)
 {
 	char name[UNIX_NAME_MAX + 8];
 
@@ -190,7 +190,7 @@ static int settle_pending(struct fd_desc *d, Stasis__UnixSocket *r, const struct
 	r->cred_gid = d->st.st_gid;
 	if (!d->unix_socket->unsent)
 		return 0;
-	return stasis_fail(err, STASIS_E_UNSUPPORTED,
+	return stasis_fail(err, session_passing(c->s),
 			   "Unix socket has sent data to %.60s and was not yet accepted there; try "
 			   "again a little later",
 			   unix_name_text(&r->peer_name, name, sizeof(name)));
@@ -253,7 +253,7 @@ static int settle_peer(struct fd_save *c, struct fd_desc *d, Stasis__UnixSocket 
 	}
 	listener = is_datagram || info->peer ? NULL : find_listener(c, info->ino);
 	if (listener)
-		return settle_pending(d, r, listener, err);
+		return settle_pending(c, d, r, listener, err);
 	/* a peer without inode was closed, which shuts a connection down, or waits to be accepted */
 	if (info->peer || (!is_datagram && info->shutdown != (UNIX_MAY_READ | UNIX_MAY_WRITE)))
 		return settle_outside(c->s, d, r, err);
