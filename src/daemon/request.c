@@ -46,6 +46,7 @@ int request_code_of(const struct stasis_error *err)
 	case STASIS_E_NOMEM:
 		return ENOMEM;
 	case STASIS_E_USAGE:
+	case STASIS_E_CORRUPT: /* a request that is none */
 		return EINVAL;
 	case STASIS_E_BUSY:
 		return EAGAIN;
@@ -153,7 +154,8 @@ void request_serve(const struct config *c, struct wire_conn *conn, char *bytes, 
 	const char *op;
 
 	if (!m || wire_open_frame(conn, bytes, len, m, &r.err) < 0) {
-		journal(c, "refused: %s", m ? r.err.text : "no memory");
+		if (state_may_complain(c)) /* else whoever connects could fill the disk */
+			journal(c, "refused: %s", m ? r.err.text : "no memory");
 		return; /* nobody that we know asked */
 	}
 	r.uid = conn->peer;

@@ -170,6 +170,19 @@ bool state_is_busy(const struct config *c, uint32_t job, uint32_t step)
 	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0;
 }
 
+bool state_may_complain(const struct config *c)
+{
+	scoped_fd int folder = open_folder(c);
+	scoped_fd int fd = folder >= 0 ? openat(folder, ".complained", O_WRONLY | O_CREAT | O_CLOEXEC, 0600) : -1;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return true;
+	if (st.st_size && st.st_mtime >= time(NULL))
+		return false;
+	return pwrite(fd, "x", 1, 0) == 1;
+}
+
 void state_expire(const struct config *c)
 {
 	int fd = open_folder(c);

@@ -38,6 +38,9 @@ bool state_is_busy(const struct config *c, uint32_t job, uint32_t step);
 /* One of the places for operations of this node; as above. */
 int state_take_slot(const struct config *c);
 
+/* Whether a complaint about somebody unknown may be written: not more than one in a second. */
+bool state_may_complain(const struct config *c);
+
 /* Forget what has not changed for a week. */
 void state_expire(const struct config *c);
 
