@@ -436,8 +436,8 @@ int ns_load_switch(struct ns_load *n, size_t index, struct stasis_error *err)
 
 int ns_load_switch_ipc(struct ns_load *n, size_t index, struct stasis_error *err)
 {
-	if (join(n, STASIS__NAMESPACE_TYPE__NAMESPACE_IPC, member_of(n, index)->ipc,
-		 member_of(n, n->at_ipc)->ipc, err) < 0)
+	if (join(n, STASIS__NAMESPACE_TYPE__NAMESPACE_IPC, ns_member_of(n, index)->ipc,
+		 ns_member_of(n, n->at_ipc)->ipc, err) < 0)
 		return -1;
 	n->at_ipc = index;
 	return 0;
