@@ -38,6 +38,7 @@ static const char help[] =
 	"  disable   forbid checkpoints; enable takes that back\n"
 	"  enable    allow them again\n"
 	"  error     code and message of the last operation\n"
+	"  list      the last checkpoint: when, how large, where\n"
 	"  requeue   checkpoint the batch job, end it, and put it into the queue again\n"
 	"  restart   let a vacated batch job run again, from its checkpoint\n"
 	"  vacate    checkpoint, then end it; a batch job waits, held, for restart\n"
@@ -76,7 +77,7 @@ static const struct {
 	{"disable", 1, false, false, false},	{"enable", 1, false, false, false},
 	{"create", 2, true, false, true},	{"vacate", 1, true, false, true},
 	{"requeue", 2, true, false, true},	{"restart", 3, false, true, true},
-	{"error", 2, false, false, false},
+	{"error", 2, false, false, false},	{"list", 1, false, false, false},
 };
 /* clang-format on */
 
@@ -233,6 +234,12 @@ static int print_json(const struct options *o, int code, const struct wire_msg *
 		(void)json_object_set_new(j, "begin", json_integer((json_int_t)number_in(m, "start")));
 	if (strcmp(o->op, "error") == 0 && code == 0)
 		(void)json_object_set_new(j, "error_code", json_integer((json_int_t)number_in(m, "code")));
+	if (strcmp(o->op, "list") == 0 && code == 0) {
+		(void)json_object_set_new(j, "time", json_integer((json_int_t)number_in(m, "saved")));
+		(void)json_object_set_new(j, "bytes", json_integer((json_int_t)number_in(m, "bytes")));
+		(void)json_object_set_new(j, "tasks", json_integer((json_int_t)number_in(m, "tasks")));
+		(void)json_object_set_new(j, "folder", json_string(wire_get(m, "folder")));
+	}
 	if (why || message)
 		(void)json_object_set_new(j, "message", json_string(why ? why : message));
 	(void)json_dumpf(j, stdout, JSON_COMPACT);
@@ -256,6 +263,13 @@ static int print_answer(const struct options *o, int code, const struct wire_msg
 		if (!o->is_quiet)
 			fprintf(stderr, "scontrol_checkpoint error: %s\n", text_of(code));
 		return 1;
+	}
+	if (strcmp(o->op, "list") == 0) {
+		format_time(number_in(m, "saved"), when, sizeof(when));
+		printf("%s  %llu bytes  %llu tasks  %s\n", when,
+		       (unsigned long long)number_in(m, "bytes"),
+		       (unsigned long long)number_in(m, "tasks"),
+		       wire_get(m, "folder") ? wire_get(m, "folder") : "");
 	}
 	if (strcmp(o->op, "error") == 0)
 		printf("error(%u): %s\n", (unsigned)number_in(m, "code"), message ? message : "");

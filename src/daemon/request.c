@@ -15,21 +15,26 @@
 
 enum { ANSWER_MS = 10000 };
 
+int request_send(struct request *r, const struct wire_msg *answer)
+{
+	if (!r->conn || r->is_answered)
+		return 0;
+	r->is_answered = true;
+	(void)wire_send(r->conn, answer, r->uid, ANSWER_MS, NULL); /* he may have gone */
+	return 0;
+}
+
 int request_answer(struct request *r, int code, const char *number_key, uint64_t number,
 		   const char *text)
 {
 	struct wire_msg m = {.len = 0};
 	struct stasis_error err;
 
-	if (!r->conn || r->is_answered)
-		return 0;
-	r->is_answered = true;
 	if (wire_put_number(&m, "rc", (uint64_t)code, &err) < 0 ||
 	    (number_key && wire_put_number(&m, number_key, number, &err) < 0) ||
-	    (text && wire_put(&m, "message", text, &err) < 0) ||
-	    wire_send(r->conn, &m, r->uid, ANSWER_MS, &err) < 0)
-		return -1; /* who asked has gone: the operation is what counts */
-	return 0;
+	    (text && wire_put(&m, "message", text, &err) < 0))
+		return -1;
+	return request_send(r, &m);
 }
 
 int request_code_of(const struct stasis_error *err)
@@ -93,6 +98,7 @@ static int dispatch(struct request *r, const char *op)
 	} simple[] = {
 		{"able", request_able},		{"disable", request_disable},
 		{"enable", request_enable},	{"error", request_error},
+		{"list", request_list},
 		{"complete", request_complete}, {"task_complete", request_complete},
 	};
 

@@ -162,6 +162,17 @@ static int save_target(struct operation *o, const struct target *t, struct check
 	return checkpoint_run(o->r->c, &what, ret, err);
 }
 
+static int keep_result(struct state *s, void *arg)
+{
+	const struct checkpoint_result *result = arg;
+
+	s->saved = (uint64_t)time(NULL);
+	s->bytes = result->bytes;
+	s->tasks = result->tasks;
+	memcpy(s->folder, result->folder, sizeof(s->folder));
+	return 0;
+}
+
 static void take_outcome(struct operation *o, const struct target *t, int code, const char *message)
 {
 	(void)request_note(o->r, (uint32_t)o->r->job, t->step, (uint32_t)code, message);
@@ -181,6 +192,9 @@ static void save_all(struct operation *o, const char *op)
 
 		if (save_target(o, t, &result, &err) < 0)
 			code = request_code_of(&err);
+		else
+			(void)state_change(o->r->c, (uint32_t)o->r->job, t->step, keep_result, &result,
+					   &o->r->err);
 		take_outcome(o, t, code, err.text);
 		if (code)
 			journal(o->r->c, "%s job=%u step=%d failed: %d %s", op, (uint32_t)o->r->job,

@@ -27,11 +27,14 @@ int request_disable(struct request *r);
 int request_enable(struct request *r);
 int request_complete(struct request *r);
 int request_error(struct request *r);
+int request_list(struct request *r);
 int request_restart(struct request *r);
 
 /* request.c: send rc and, with NULL for none, one more field of text and of number. */
 int request_answer(struct request *r, int code, const char *number_key, uint64_t number,
 		   const char *text);
+
+int request_send(struct request *r, const struct wire_msg *answer);
 
 /* Keep the outcome of an operation: its code and message, when the code is higher than what there is. */
 int request_note(struct request *r, uint32_t job, uint32_t step, uint32_t code, const char *message);

@@ -63,6 +63,25 @@ int request_error(struct request *r)
 	return 0;
 }
 
+/* The last checkpoint that was made. */
+int request_list(struct request *r)
+{
+	struct wire_msg m = {.len = 0};
+	struct state s;
+
+	if (load(r, &s) < 0)
+		return -1;
+	if (!s.saved)
+		return ENOENT;
+	if (wire_put_number(&m, "rc", 0, &r->err) < 0 ||
+	    wire_put_number(&m, "saved", s.saved, &r->err) < 0 ||
+	    wire_put_number(&m, "bytes", s.bytes, &r->err) < 0 ||
+	    wire_put_number(&m, "tasks", s.tasks, &r->err) < 0 ||
+	    wire_put(&m, "folder", s.folder, &r->err) < 0)
+		return -1;
+	return request_send(r, &m);
+}
+
 /* ---- outcomes ---- */
 
 struct outcome {

@@ -12,7 +12,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-enum { EXPIRE_S = 7 * 86400, MAX_STATE = 4096 };
+enum { EXPIRE_S = 7 * 86400, MAX_STATE = WIRE_MAX_TEXT };
 
 static int open_folder(const struct config *c)
 {
@@ -45,14 +45,19 @@ static void name_of(uint32_t job, uint32_t step, const char *what, char *ret, si
 
 static int parse(struct wire_msg *m, struct state *ret, struct stasis_error *err)
 {
-	const char *message;
+	const char *message, *folder;
 
 	if (wire_parse(m, err) < 0 ||
 	    wire_get_number(m, "disabled", UINT16_MAX, 0, &ret->disabled, err) < 0 ||
 	    wire_get_number(m, "begin", UINT64_MAX, 0, &ret->begin, err) < 0 ||
 	    wire_get_number(m, "code", UINT32_MAX, 0, &ret->code, err) < 0 ||
-	    wire_get_number(m, "automatic", UINT64_MAX, 0, &ret->automatic, err) < 0)
+	    wire_get_number(m, "automatic", UINT64_MAX, 0, &ret->automatic, err) < 0 ||
+	    wire_get_number(m, "saved", UINT64_MAX, 0, &ret->saved, err) < 0 ||
+	    wire_get_number(m, "bytes", UINT64_MAX, 0, &ret->bytes, err) < 0 ||
+	    wire_get_number(m, "tasks", UINT64_MAX, 0, &ret->tasks, err) < 0)
 		return -1;
+	folder = wire_get(m, "folder");
+	(void)snprintf(ret->folder, sizeof(ret->folder), "%s", folder ? folder : "");
 	message = wire_get(m, "message");
 	(void)snprintf(ret->message, sizeof(ret->message), "%s", message ? message : "");
 	return 0;
@@ -96,7 +101,11 @@ static int write_at(int folder, const char *name, const struct state *s, struct 
 	    wire_put_number(&m, "begin", s->begin, err) < 0 ||
 	    wire_put_number(&m, "code", s->code, err) < 0 ||
 	    wire_put_number(&m, "automatic", s->automatic, err) < 0 ||
-	    wire_put(&m, "message", s->message, err) < 0)
+	    wire_put(&m, "message", s->message, err) < 0 ||
+	    wire_put_number(&m, "saved", s->saved, err) < 0 ||
+	    wire_put_number(&m, "bytes", s->bytes, err) < 0 ||
+	    wire_put_number(&m, "tasks", s->tasks, err) < 0 ||
+	    wire_put(&m, "folder", s->folder, err) < 0)
 		return -1;
 	(void)snprintf(draft, sizeof(draft), "%s.new", name);
 	fd = openat(folder, draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

@@ -9,6 +9,7 @@
 
 #include "daemon/config.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
@@ -19,6 +20,9 @@ struct state {
 	uint64_t code;	     /* its highest error code */
 	char message[512];   /* and the message with that */
 	uint64_t automatic;  /* time of the last automatic checkpoint */
+	uint64_t saved;	     /* time of the last one that was made, 0: none */
+	uint64_t bytes, tasks;
+	char folder[PATH_MAX];
 };
 
 /* All of them are for root's file rights. */

@@ -54,6 +54,10 @@ test_expect_success 'create returns at once, able tells since when, error the ou
 	wait_for "scontrol checkpoint able $job | grep -qx Yes" && ls "$slurm_dir/ckpt/$job/gen.1/script.ckpt" &&
 	scheckpoint --json error $job >out && cat out && grep -q "\"rc\":0" out && grep -q "\"error_code\":0" out
 '
+test_expect_success 'list tells of the last checkpoint, also as JSON' '
+	scheckpoint list $job >out && cat out && grep -qE "^20..-..-..T..:..:..  [1-9][0-9]* bytes  1 tasks  $slurm_dir/ckpt/$job/gen.1$" out &&
+	scheckpoint --json list $job >out && cat out && grep -q "\"folder\":\"$slurm_dir/ckpt/$job/gen.1\"" out && grep -q "\"tasks\":1" out
+'
 test_expect_success 'what cannot be saved is named, and the job runs on' '
 	srun=$(slurm_sbatch -o /dev/null --wrap "srun sleep 600; true") && wait_for "as_root squeue -h -s -j $srun -o %i | grep -qx $srun.0" &&
 	test_expect_status 1 scheckpoint --wait vacate $srun 2>err; cat err; grep -q "script waits for srun" err &&
