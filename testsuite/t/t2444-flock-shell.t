@@ -31,7 +31,7 @@ start_outsider() {
 end_outsider() {
 	pkill -KILL -P "$outsider"
 	wait "$outsider"
-	! is_held
+	wait_for '! is_held' # who waited for it may have it for a moment
 }
 
 is_held() {
