@@ -31,17 +31,20 @@ static int check_ulp(int fd, struct stasis_error *err)
 
 /* tcp(7): in TCP_LISTEN, tcpi_unacked counts connections that wait for accept(), tcpi_sacked is the
  * backlog. */
-static void save_listener(struct session *s, const struct fd_probe *p, const struct tcp_info *info,
-			  Stasis__TcpSocket *r)
+static int save_listener(struct session *s, const struct fd_probe *p, const struct tcp_info *info,
+			 Stasis__TcpSocket *r, struct stasis_error *err)
 {
 	char text[INET_TEXT_BYTES];
 
 	r->backlog = info->tcpi_sacked;
+	if (info->tcpi_unacked && s->is_patient)
+		return stasis_fail(err, STASIS_E_BUSY, "TCP connections wait to be accepted");
 	if (info->tcpi_unacked)
 		s_warn(s, "%s(%d) fd %d: %u connections wait to be accepted at %s: not saved, they are "
 			  "reset at the restart",
 		       p->task->comm, p->task->pid, p->fd, info->tcpi_unacked,
 		       inet_text(&r->inet->local, text));
+	return 0;
 }
 
 /* A socket that was connected once can be read to its end, or has an error to tell. */
@@ -70,8 +73,8 @@ static int tcp_save(struct session *s, struct fd_save *c, const struct fd_probe 
 	if (getsockopt(p->local_fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "state of a TCP socket");
 	r->state = info.tcpi_state;
-	if (r->state == TCP_LISTEN)
-		save_listener(s, p, &info, r);
+	if (r->state == TCP_LISTEN && save_listener(s, p, &info, r, err) < 0)
+		return -1;
 	ret->kind_case = STASIS__DESCRIPTION__KIND_TCP;
 	ret->tcp = r;
 	if (r->state == TCP_LISTEN || (r->state == TCP_CLOSE && !was_connected(p->local_fd, &is_reset)))

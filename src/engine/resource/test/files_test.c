@@ -329,7 +329,8 @@ static void check_locks(struct round *r, size_t index)
 	NEED(fcntl(a, F_OFD_GETLK, &range) == 0);
 	NEED(range.l_type == F_RDLCK && range.l_start == 7 && range.l_len == 1);
 	NEED(fd_load_next_lock(r->load, -r->tasks[index].pid, 0, &lock) == 1);
-	NEED(lock.fd == 4 && !memcmp(&lock.range, &some_byte, sizeof(some_byte)));
+	NEED(lock.fd == 4 && lock.range.l_type == some_byte.l_type && lock.range.l_whence == SEEK_SET &&
+	     lock.range.l_start == some_byte.l_start && lock.range.l_len == some_byte.l_len);
 	NEED(fd_load_next_lock(r->load, -r->tasks[index].pid, 1, &lock) == 0);
 }
 
