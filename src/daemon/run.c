@@ -6,6 +6,7 @@
 #include "wire/wire.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -28,7 +29,7 @@ static void __attribute__((__noreturn__)) child(const char *const argv[], uid_t 
 	(void)setenv("LC_ALL", "C", 1);
 	(void)setenv("SLURM_TIME_FORMAT", "%s", 1);
 	(void)unsetenv("SQUEUE_FORMAT");
-	if (setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
 		_exit(126);
 	/* execvp() is declared for writable strings, which it does not write to */
 	execvp(argv[0], (char *const *)(uintptr_t)argv);
