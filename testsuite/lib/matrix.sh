@@ -33,6 +33,22 @@ matrix_chkpnt_kill() {
 	wait_for '[ -z "$(subject_pids)" ]' 10 && subject_pid_is_free
 }
 
+# Restart the image "img" in the background: the subject must be content.
+restart_and_verify() { # OPTION...
+	timeout -k 5 60 restart -W "$@" "$SUBJECT_DIR/img" </dev/null >restart.out 2>&1 3>&- || {
+		cat restart.out
+		return 1
+	}
+	subject_verify "$matrix_seconds"
+}
+
+# restart fails with these words, and changes nothing.
+restart_refuses() { # WORDS
+	timeout -k 5 60 restart -W "$SUBJECT_DIR/img" </dev/null >restart.out 2>&1 3>&- && return 1
+	cat restart.out
+	grep -q "$1" restart.out && [ -z "$(subject_pids)" ]
+}
+
 matrix_is_not_disturbed() {
 	local before after
 	subject_start "$@" || return 1

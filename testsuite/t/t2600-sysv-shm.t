@@ -20,21 +20,6 @@ remove_all() {
 	for id in $(keyed_id) $(private_ids); do ipcrm -m "$id" || return; done
 }
 
-restart_and_verify() {
-	timeout -k 5 60 restart -W "$@" "$SUBJECT_DIR/img" </dev/null >restart.out 2>&1 3>&- || {
-		cat restart.out
-		return 1
-	}
-	subject_verify "$matrix_seconds"
-}
-
-# restart fails with these words, and changes nothing.
-restart_refuses() {
-	timeout -k 5 60 restart -W "$SUBJECT_DIR/img" </dev/null >restart.out 2>&1 3>&- && return 1
-	cat restart.out
-	grep -q "$1" restart.out && [ -z "$(subject_pids)" ]
-}
-
 chkpnt_external_kill() {
 	matrix_chkpnt img -K KILL --external=sysv && wait_for '[ -z "$(subject_pids)" ]' 10 && subject_pid_is_free
 }

@@ -14,23 +14,9 @@ keyed() {
 	awk -v key="$(cat key)" '$1 == key { print $2 }' "/proc/sysvipc/$1"
 }
 
-restart_and_verify() {
-	timeout -k 5 60 restart -W "$@" "$SUBJECT_DIR/img" </dev/null >restart.out 2>&1 3>&- || {
-		cat restart.out
-		return 1
-	}
-	subject_verify "$matrix_seconds"
-}
-
 # Values, or the number of messages.
 show() {
 	ipcs $option -i "$(keyed $kind)" | grep -vE 'time|pid|^[[:space:]]*$' | awk 'NF == 5 && /^[0-9 ]+$/ { NF = 4 } { print }'
-}
-
-restart_refuses() {
-	timeout -k 5 60 restart -W "$SUBJECT_DIR/img" </dev/null >restart.out 2>&1 3>&- && return 1
-	cat restart.out
-	grep -q "$1" restart.out && [ -z "$(subject_pids)" ]
 }
 
 matrix sysv-sem

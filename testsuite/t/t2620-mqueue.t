@@ -5,20 +5,6 @@ TEST_LIMIT=240
 . "$(dirname "$0")/../lib/test-lib.sh"
 . "$(dirname "$0")/../lib/matrix.sh"
 
-restart_and_verify() {
-	timeout -k 5 60 restart -W "$@" "$SUBJECT_DIR/img" </dev/null >restart.out 2>&1 3>&- || {
-		cat restart.out
-		return 1
-	}
-	subject_verify "$matrix_seconds"
-}
-
-restart_refuses() {
-	timeout -k 5 60 restart -W "$SUBJECT_DIR/img" </dev/null >restart.out 2>&1 3>&- && return 1
-	cat restart.out
-	grep -q "$1" restart.out && [ -z "$(subject_pids)" ]
-}
-
 # A command among the files of the queues; empty queues have size 80.
 in_queues() {
 	mkdir -p queues && unshare -m sh -c 'mount -t mqueue mqueue queues && cd queues && eval "$1"' sh "$1"

@@ -5,14 +5,6 @@ TEST_LIMIT=240
 . "$(dirname "$0")/../lib/test-lib.sh"
 . "$(dirname "$0")/../lib/matrix.sh"
 
-restart_and_verify() {
-	timeout -k 5 60 restart -W "$@" "$SUBJECT_DIR/img" </dev/null >restart.out 2>&1 3>&- || {
-		cat restart.out
-		return 1
-	}
-	subject_verify "$matrix_seconds"
-}
-
 files() {
 	ls /dev/shm/subject-*-"$SUBJECT_PID" /dev/shm/sem.subject-*-"$SUBJECT_PID" 2>/dev/null
 }

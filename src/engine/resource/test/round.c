@@ -400,7 +400,8 @@ void round_all(struct round *r, void (*build)(struct round *r),
 	round_check(r, check);
 }
 
-int round_plan_records(struct round *r, Stasis__FdTable *table, Stasis__Description *d)
+int round_plan_image(struct round *r, Stasis__FdTable *table, Stasis__Description *d, size_t nr,
+		     Stasis__Object *object)
 {
 	struct image_writer *w = NULL;
 	struct fd_proc proc = {.pid = 4711};
@@ -412,7 +413,12 @@ int round_plan_records(struct round *r, Stasis__FdTable *table, Stasis__Descript
 	assert_ok(r, image_create(r->dirfd, "0", true, &w, &r->err));
 	assert_ok(r, image_put_record(w, IMAGE_TAG_INFO, &info.base, &r->err));
 	assert_ok(r, image_put_record(w, IMAGE_TAG_FDTABLE, &table->base, &r->err));
-	assert_ok(r, image_put_record(w, IMAGE_TAG_DESCRIPTION, &d->base, &r->err));
+	for (size_t i = 0; i < nr; i++)
+		assert_ok(r, image_put_record(w, IMAGE_TAG_DESCRIPTION, &d[i].base, &r->err));
+	if (object) {
+		assert_ok(r, image_put_record(w, IMAGE_TAG_OBJECT, &object->base, &r->err));
+		assert_ok(r, image_put_bulk(w, object->id, 0, "hello", 5, &r->err));
+	}
 	assert_ok(r, image_seal(w, &r->err));
 	assert_ok(r, image_commit_all(&w, 1, r->dirfd, &r->err));
 	image_discard(w);
@@ -427,4 +433,9 @@ int round_plan_records(struct round *r, Stasis__FdTable *table, Stasis__Descript
 		fd_load_free(r->load);
 	r->load = NULL;
 	return got;
+}
+
+int round_plan_records(struct round *r, Stasis__FdTable *table, Stasis__Description *d)
+{
+	return round_plan_image(r, table, d, 1, NULL);
 }

@@ -77,6 +77,9 @@ void round_end(struct round *r); /* kill and forget the subject, for another one
 
 /* Plan the restart of one process whose image has this table and this one description. */
 int round_plan_records(struct round *r, Stasis__FdTable *table, Stasis__Description *d);
+/* The same of `nr` descriptions and, unless NULL, of an object with the bytes "hello". */
+int round_plan_image(struct round *r, Stasis__FdTable *table, Stasis__Description *d, size_t nr,
+		     Stasis__Object *object);
 
 bool round_warned(const struct round *r, const char *text);
 bool round_obstacle(const struct round *r, const char *text);

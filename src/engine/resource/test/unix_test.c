@@ -55,34 +55,7 @@ static void records_init(struct records *x)
 
 static int plan(struct round *r, struct records *x)
 {
-	struct image_writer *w = NULL;
-	struct fd_proc proc = {.pid = 4711};
-	Stasis__ImageInfo info;
-	int got;
-
-	stasis__image_info__init(&info);
-	info.version = IMAGE_FORMAT_VERSION;
-	assert_ok(r, image_create(r->dirfd, "0", true, &w, &r->err));
-	assert_ok(r, image_put_record(w, IMAGE_TAG_INFO, &info.base, &r->err));
-	assert_ok(r, image_put_record(w, IMAGE_TAG_FDTABLE, &x->table.base, &r->err));
-	for (size_t i = 0; i < x->nr; i++)
-		assert_ok(r, image_put_record(w, IMAGE_TAG_DESCRIPTION, &x->d[i].base, &r->err));
-	assert_ok(r, image_put_record(w, IMAGE_TAG_OBJECT, &x->object.base, &r->err));
-	assert_ok(r, image_put_bulk(w, 77, 0, "hello", 5, &r->err));
-	assert_ok(r, image_seal(w, &r->err));
-	assert_ok(r, image_commit_all(&w, 1, r->dirfd, &r->err));
-	image_discard(w);
-	image_close(r->images[0]);
-	assert_ok(r, image_open(r->dirfd, "0", &r->images[0], &r->err));
-	proc.image = r->images[0];
-	proc.table = image_record(proc.image, IMAGE_TAG_FDTABLE, 0,
-				  &stasis__fd_table__descriptor, &r->err);
-	assert_non_null(proc.table);
-	got = fd_load_plan(&r->s, &proc, 1, &r->restore, &r->load, &r->err);
-	if (got == 0)
-		fd_load_free(r->load);
-	r->load = NULL;
-	return got;
+	return round_plan_image(r, &x->table, x->d, x->nr, &x->object);
 }
 
 /* One lie about otherwise good records. */
