@@ -35,4 +35,36 @@ test_expect_success 'and the restart succeeds when it is free' '
 '
 test_kill_all
 
+# A server with a client, itself, that it accepts when told.
+start_server() {
+	rm -f ready accept accepted
+	(exec 3>&- && exec setsid /usr/bin/python3 -c '
+import os, socket, time
+l = socket.socket()
+l.bind(("127.0.0.1", 0))
+l.listen()
+c = socket.socket()
+c.connect(l.getsockname())
+open("ready", "w").close()
+while not os.path.exists("accept"):
+	time.sleep(0.01)
+a = l.accept()
+open("accepted", "w").close()
+time.sleep(600)' >out 2>&1 </dev/null) &
+	server=$!
+	wait_for '[ -e ready ]'
+}
+
+# chkpnt stands still between two looks, and the server accepts meanwhile.
+if start_server && STASIS_FAULT=fail:dump.planned chkpnt -f probe "$server" 2>/dev/null; then
+	test_skip 'a connection that is about to be accepted is waited for' 'no fault points'
+else
+	test_expect_success 'a connection that is about to be accepted is waited for' '
+		{ STASIS_FAULT=stop:dump.patient chkpnt -f img "$server" </dev/null 2>err 3>&- & c=$!; } &&
+		wait_for "grep -q \"^State:.T\" /proc/$c/status" && : >accept && wait_for "[ -e accepted ]" &&
+		kill -CONT $c && { wait $c; s=$?; cat err; [ $s = 0 ]; } && ! grep -q accepted err && [ -s img ]
+	'
+fi
+test_kill_all 2>/dev/null
+
 test_done

@@ -28,7 +28,7 @@ take_meanwhile() {
 	kill -CONT $pid
 	wait $pid
 }
-if subject_start inotify later && STASIS_FAULT=fail:dump.patient chkpnt -f probe "$SUBJECT_PID" 2>/dev/null; then
+if subject_start inotify later && STASIS_FAULT=fail:dump.planned chkpnt -f probe "$SUBJECT_PID" 2>/dev/null; then
 	test_skip "events taken meanwhile" "built without fault points"
 else
 	test_expect_success 'a checkpoint waits a moment for a program to take its events' '
