@@ -8,6 +8,7 @@
  */
 #include "cmds/restart_priv.h"
 #include "lib/scoped.h"
+#include "wire/codes.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -26,15 +27,6 @@ static void tree_info_freep(struct stasis_tree_info **info)
 	stasis_tree_info_free(*info);
 }
 
-/* "gen.N": N, else 0. */
-static unsigned generation(const char *name)
-{
-	unsigned n;
-	int end = 0;
-
-	return sscanf(name, "gen.%9u%n", &n, &end) == 1 && !name[end] ? n : 0;
-}
-
 /* The newest one that is older than `before`; 0 when there is none. */
 static unsigned newest_before(const char *folder, unsigned before)
 {
@@ -43,7 +35,7 @@ static unsigned newest_before(const char *folder, unsigned before)
 	unsigned newest = 0;
 
 	while (dir && (e = readdir(dir))) {
-		unsigned n = generation(e->d_name);
+		unsigned n = generation_of(e->d_name);
 
 		if (n < before && n > newest)
 			newest = n;

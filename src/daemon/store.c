@@ -61,15 +61,6 @@ static int open_folder(const struct store *s, struct stasis_error *err)
 	return fd;
 }
 
-/* "gen.N": N, else 0. */
-static unsigned generation(const char *name)
-{
-	unsigned n;
-	int end = 0;
-
-	return sscanf(name, "gen.%9u%n", &n, &end) == 1 && !name[end] ? n : 0;
-}
-
 unsigned store_newest(int folder_fd)
 {
 	scoped_dir DIR *dir = NULL;
@@ -79,8 +70,8 @@ unsigned store_newest(int folder_fd)
 
 	dir = fd >= 0 ? fdopendir(fd) : NULL;
 	while (dir && (e = readdir(dir)))
-		if (generation(e->d_name) > newest)
-			newest = generation(e->d_name);
+		if (generation_of(e->d_name) > newest)
+			newest = generation_of(e->d_name);
 	return newest;
 }
 
@@ -110,7 +101,7 @@ int store_join(const char *folder, const char *draft, const char *final, struct 
 	unsigned long long id;
 	int end = 0;
 
-	if (*folder != '/' || strlen(folder) >= sizeof(ret->folder) || !generation(final) ||
+	if (*folder != '/' || strlen(folder) >= sizeof(ret->folder) || !generation_of(final) ||
 	    strlen(final) >= sizeof(ret->final) ||
 	    sscanf(draft, ".draft-%16llx%n", &id, &end) != 1 || draft[end])
 		return stasis_fail(err, STASIS_E_USAGE, "'%.60s' is no draft of a checkpoint", draft);
@@ -203,7 +194,7 @@ void store_prune(const struct store *s, unsigned keep)
 	const struct dirent *e;
 
 	while (dir && (e = readdir(dir))) {
-		unsigned n = generation(e->d_name);
+		unsigned n = generation_of(e->d_name);
 
 		if ((n && n + keep <= newest) || is_stale(fd, e->d_name))
 			remove_flat(fd, e->d_name);

@@ -5,6 +5,7 @@
 #define WIRE_CODES_H
 
 #include <stdint.h>
+#include <stdio.h>
 
 enum {
 	CODE_UNEXPECTED_MSG = 1000,
@@ -26,6 +27,15 @@ enum {
 static inline int step_is_job(uint32_t step)
 {
 	return step == STEP_NO_VAL || step == STEP_BATCH_SCRIPT;
+}
+
+/* The number of a checkpoint's folder "gen.N"; 0 when the name is not such a one. */
+static inline unsigned generation_of(const char *name)
+{
+	unsigned n;
+	int end = 0;
+
+	return sscanf(name, "gen.%9u%n", &n, &end) == 1 && !name[end] ? n : 0;
 }
 
 #endif
