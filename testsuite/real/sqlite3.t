@@ -63,7 +63,7 @@ is_locked() {
 }
 
 sum() {
-	[ "$(sqlite3 data.db 'SELECT sum(x) FROM t')" = "$1" ]
+	[ "$(sqlite3 -cmd ".timeout 20000" data.db "SELECT sum(x) FROM t")" = "$1" ]
 }
 
 for mode in delete wal; do
