@@ -24,6 +24,14 @@ chkpnt_external_kill() {
 	matrix_chkpnt img -K KILL --external=sysv && wait_for '[ -z "$(subject_pids)" ]' 10 && subject_pid_is_free
 }
 
+# Somebody else attaches the segment that has a key: sets holder.
+hold_attached() {
+	rm -f held
+	"$test_subjects/sysv-touch" hold "$(keyed_id)" >held &
+	holder=$!
+	wait_for '[ -s held ]'
+}
+
 matrix sysv-shm
 
 if test_is_root; then
@@ -42,20 +50,20 @@ if test_is_root; then
 	'
 	test_expect_success 'one that somebody has attached is not taken; -F gives the tree a namespace' '
 		subject_start sysv-shm && matrix_chkpnt_kill img &&
-		{ "$test_subjects/sysv-touch" hold "$(keyed_id)" >held & holder=$!; wait_for "[ -s held ]"; } &&
+		hold_attached &&
 		restart_refuses "has 1 attachments" && restart_and_verify -F &&
 		kill $holder && remove_all
 	'
 	test_expect_success 'one that others have attached is refused, or left alone' '
 		subject_start sysv-shm &&
-		{ "$test_subjects/sysv-touch" hold "$(keyed_id)" >held & holder=$!; wait_for "[ -s held ]"; } &&
+		hold_attached &&
 		! matrix_chkpnt img 2>err && cat err && grep -q "attached outside.*--external=sysv" err &&
 		chkpnt_external_kill && kill $holder && wait_for "! kill -0 $holder 2>/dev/null" &&
 		restart_and_verify
 	'
 	test_expect_success 'what others had is not made again' '
 		subject_start sysv-shm &&
-		{ "$test_subjects/sysv-touch" hold "$(keyed_id)" >held & holder=$!; wait_for "[ -s held ]"; } &&
+		hold_attached &&
 		chkpnt_external_kill && kill $holder && remove_all &&
 		restart_refuses "is not there any more"
 	'
