@@ -3,6 +3,7 @@
 #include "session.h"
 #include "arch/arch.h"
 #include "lib/io.h"
+#include "lib/fault.h"
 #include "lib/scoped.h"
 
 #include <fcntl.h>
@@ -118,6 +119,8 @@ int session_init(struct session *s, stasis_log_fn fn, void *arg, enum stasis_log
 	s->caps.has_pagemap_scan = probe_pagemap_scan();
 	s->caps.has_timer_restore =
 		prctl(PRCTL_TIMER_CREATE_RESTORE_IDS, PRCTL_TIMER_CREATE_RESTORE_IDS_GET, 0, 0, 0) >= 0;
+	if (fault_point("session.old-kernel", NULL) < 0)
+		s->caps.has_pagemap_scan = s->caps.has_timer_restore = false;
 	s->caps.thp_never = probe_thp_never();
 	s->caps.xcr0 = arch_xcr0();
 	s->caps.xsave_size = arch_xsave_size();

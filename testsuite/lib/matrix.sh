@@ -9,7 +9,8 @@
 #	restarts             checkpoint and kill, restart in the foreground, checks itself, exit status 0
 #	three generations    checkpoint, kill, restart -W; of what was restarted again; and again
 #
-# With --user first, as an ordinary user (see test_become_user).
+# After test_become_user as an ordinary user. matrix_as_on_old_kernel: without what Linux 6.1 (Debian 12's)
+# lacks, where fault points are compiled in.
 
 matrix_seconds=${matrix_seconds:-30}
 
@@ -90,8 +91,14 @@ matrix_generations() {
 	subject_verify "$matrix_seconds"
 }
 
+matrix_as_on_old_kernel() {
+	local matrix_where='with the means of an old kernel'
+	local -x STASIS_FAULT=fail:session.old-kernel
+	matrix "$@"
+}
+
 matrix() {
-	local who=
+	local who=${matrix_where:+ $matrix_where}
 	test_expect_success "$1$who is not disturbed by a checkpoint" 'matrix_is_not_disturbed '"$(printf '%q ' "$@")"
 	test_kill_all 2>/dev/null
 	test_expect_success "$1$who restarts" 'matrix_restarts '"$(printf '%q ' "$@")"

@@ -8,5 +8,6 @@ TEST_LIMIT=240
 matrix sigstate
 matrix itimers
 matrix posix-timers
+matrix_as_on_old_kernel posix-timers
 
 test_done

@@ -8,6 +8,8 @@ TEST_LIMIT=240
 matrix mem-anon
 matrix mem-file
 matrix mem-deleted
+matrix_as_on_old_kernel mem-anon
+matrix_as_on_old_kernel mem-file
 matrix mem-state
 matrix numa
 matrix mem-mlockall

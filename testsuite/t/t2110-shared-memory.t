@@ -8,5 +8,7 @@ TEST_LIMIT=240
 matrix mem-shared
 matrix memfd
 matrix cow
+matrix_as_on_old_kernel mem-shared
+matrix_as_on_old_kernel cow
 
 test_done

@@ -402,6 +402,14 @@ static int fill_leader(struct restore *r, struct zone *z, const struct restore_p
 	return 0;
 }
 
+static int compare_timer_ids(const void *a, const void *b)
+{
+	int32_t x = ((const struct restorer_timer *)a)->id, y = ((const struct restorer_timer *)b)->id;
+
+	return (x > y) - (x < y);
+}
+
+/* In the order of their ids: kernels before 6.15 can only count up to them. */
 static void fill_timers(struct zone *z, const Stasis__Process *p, struct restorer_args *a)
 {
 	struct restorer_timer *timers =
@@ -421,6 +429,8 @@ static void fill_timers(struct zone *z, const Stasis__Process *p, struct restore
 			.interval_ns = t->interval_ns,
 		};
 	}
+	if (timers && p->n_timers)
+		qsort(timers, p->n_timers, sizeof(*timers), compare_timer_ids);
 	a->timers = (uint64_t)timers;
 	a->nr_timers = p->n_timers;
 	for (size_t i = 0; i < p->n_itimers; i++)
