@@ -12,6 +12,7 @@ matrix_as_on_old_kernel mem-anon
 matrix_as_on_old_kernel mem-file
 matrix mem-state
 matrix numa
+matrix pkeys
 matrix mem-mlockall
 matrix mem-mlockall onfault
 

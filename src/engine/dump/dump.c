@@ -201,6 +201,7 @@ static int put_mm(struct dump_plan *p, struct task *t, const struct parasite_tas
 		return -1;
 	mm.brk = inside->brk;
 	mm.thp_disable = inside->thp_disable;
+	mm.pkeys = inside->pkeys;
 	return image_put_record(w, IMAGE_TAG_MM, &mm.base, err);
 }
 

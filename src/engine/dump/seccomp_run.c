@@ -33,6 +33,7 @@ static const struct call {
 	{"madvise", SYS_madvise, {0, 65536, MADV_DONTFORK}},
 	{"mincore", SYS_mincore, {0}},
 	{"brk", SYS_brk, {0}},
+	{"pkey_mprotect", SYS_pkey_mprotect, {0xffff800000000000, 4096}},
 	{"rt_sigprocmask", SYS_rt_sigprocmask, {2, 0, 0, 8}},
 	{"rt_sigaction", SYS_rt_sigaction, {1, 0, 0, 8}},
 	{"sigaltstack", SYS_sigaltstack, {0}},

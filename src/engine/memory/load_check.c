@@ -29,6 +29,8 @@ static int check_range(const Stasis__Vma *v, uint64_t previous_end, struct stasi
 		return bad_vma(v, "beyond the addresses of user programs", err);
 	if (v->prot & ~(uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC))
 		return bad_vma(v, "unknown protection bits", err);
+	if (v->pkey >= LOAD_NR_PKEYS)
+		return bad_vma(v, "unknown protection key", err);
 	if (v->pgoff % MEM_PAGE || v->pgoff > INT64_MAX - (v->end - v->start))
 		return bad_vma(v, "offset out of bounds", err);
 	if (v->flags & VMA_F_HUGETLB)

@@ -194,7 +194,7 @@ int load_map_piece(struct mem_load *m, const struct load_vma *lv, struct file_ca
 	const struct load_object *o = lv->object == NONE ? NULL : &m->objects[lv->object];
 	const struct place at = place_of(m, start, end);
 	uint64_t offset = v->pgoff + (start - v->start);
-	uint32_t prot = v->prot | (lv->nr_segs ? PROT_WRITE : 0);
+	uint32_t prot = load_staged_prot(v) | (lv->nr_segs ? PROT_WRITE : 0);
 	int result;
 
 	if (o && o->has_master && (v->file_flags & O_ACCMODE) == O_RDWR && !lv->is_private) {

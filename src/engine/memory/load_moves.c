@@ -141,7 +141,7 @@ int mem_load_moves(struct mem_load *m, size_t index, struct mem_move **ret, size
 	if (!list)
 		return stasis_fail(err, STASIS_E_NOMEM, "list of moves");
 	allow_fork(m);
-	if (install_guards(m, lp->p->mm, err) < 0)
+	if (install_guards(m, lp->p->mm, err) < 0 || load_take_pkeys(lp, err) < 0)
 		return -1;
 	for (size_t i = 0; i < m->pieces.nr; i++) {
 		const struct piece *p = &m->pieces.v[i];
@@ -152,7 +152,8 @@ int mem_load_moves(struct mem_load *m, size_t index, struct mem_move **ret, size
 			return -1;
 		if (lp->vmas[p->vma].has_inherited && may_differ)
 			load_set_policy(m, v, staged(m, p->start), p->end - p->start);
-		if (advise(m, p, v, err) < 0)
+		if (advise(m, p, v, err) < 0 ||
+		    load_set_pkey(lp, v, staged(m, p->start), p->end - p->start, err) < 0)
 			return -1;
 		if (load_staging(m, p->start) == p->start) {
 			if (finish_in_place(p, v, err) < 0)
@@ -164,6 +165,7 @@ int mem_load_moves(struct mem_load *m, size_t index, struct mem_move **ret, size
 		list[nr].len = p->end - p->start;
 		list[nr++].advice = v->flags & (VMA_F_LOCKED | VMA_F_LOCKONFAULT | VMA_F_SEALED);
 	}
+	load_free_pkeys(lp);
 	*ret = ptr_take(&list);
 	*ret_nr = nr;
 	return 0;

@@ -164,6 +164,19 @@ int load_map_piece(struct mem_load *m, const struct load_vma *lv, struct file_ca
 /* NUMA policy of a mapping that is at `at` now; one that is not possible here is warned of. */
 void load_set_policy(struct mem_load *m, const Stasis__Vma *v, void *at, uint64_t len);
 
+/* Protection with which a mapping is staged, before its content is in: load_keys.c tells why. */
+uint32_t load_staged_prot(const Stasis__Vma *v);
+
+enum { LOAD_NR_PKEYS = 16 };
+
+/* Allocate the protection keys that a process has (and those that its mappings still have), with full access for
+ * the calling thread; give a mapping that is at `at` now its own, and its final protection; free what the
+ * process had freed. */
+int load_take_pkeys(const struct load_proc *lp, struct stasis_error *err);
+int load_set_pkey(const struct load_proc *lp, const Stasis__Vma *v, void *at, uint64_t len,
+		  struct stasis_error *err);
+void load_free_pkeys(const struct load_proc *lp);
+
 /* One readable and writable anonymous mapping for neighbours that are like lv. */
 int load_map_group(struct mem_load *m, const struct load_vma *lv, uint64_t start, uint64_t end,
 		   struct stasis_error *err);

@@ -195,7 +195,7 @@ static int stage_vma(struct stager *st, size_t vma, size_t *k, struct stasis_err
 		if (at < p.start && add_new(st, vma, at, p.start, err) < 0)
 			return -1;
 		if (drop_pages(st, &p, err) < 0 ||
-		    set_prot(st, &p, lv->v->prot | (lv->nr_segs ? PROT_WRITE : 0), err) < 0)
+		    set_prot(st, &p, load_staged_prot(lv->v) | (lv->nr_segs ? PROT_WRITE : 0), err) < 0)
 			return -1;
 		at = p.end;
 		if (at < end && (*k + 1 == st->kept.nr || st->kept.v[*k + 1].vma != vma) &&
@@ -210,7 +210,7 @@ static int stage_vma(struct stager *st, size_t vma, size_t *k, struct stasis_err
 static int protect_all(struct stager *st, struct stasis_error *err)
 {
 	for (size_t i = 0; i < st->now.nr; i++)
-		if (set_prot(st, &st->now.v[i], st->lp->vmas[st->now.v[i].vma].v->prot, err) < 0)
+		if (set_prot(st, &st->now.v[i], load_staged_prot(st->lp->vmas[st->now.v[i].vma].v), err) < 0)
 			return -1;
 	return 0;
 }

@@ -242,6 +242,7 @@ static void fill_vma(struct mem_save *m, const struct vma *v, const struct save_
 	ret->prot = v->prot;
 	ret->kind = sv->kind;
 	ret->flags = v->flags;
+	ret->pkey = (uint32_t)v->pkey;
 	ret->pgoff = v->pgoff;
 	ret->object = sv->object;
 	ret->file_flags = sv->file_flags;

@@ -47,6 +47,12 @@ static int flush(struct batch *b, struct stasis_error *err)
 	return 0;
 }
 
+/* Whether the task itself reads this mapping, whatever its threads may do with protection keys at the moment. */
+static bool reads_itself(const struct vma *v)
+{
+	return (v->prot & PROT_READ) && v->pkey == 0;
+}
+
 /* A run the task cannot read by itself: through /proc/PID/mem, which overrides the protection. */
 static int write_unreadable(struct batch *b, const struct run *run, uint64_t offset, size_t segment,
 			    struct stasis_error *err)
@@ -94,7 +100,7 @@ static int put_segment(struct batch *b, const struct vma *v, tracee_addr addr, u
 		return -1;
 	if (filesz == 0)
 		return 0;
-	if (!(v->prot & PROT_READ))
+	if (!reads_itself(v))
 		return write_unreadable(b, &run, seg.offset, (size_t)index, err);
 	return add_to_batch(b, &run, seg.offset, (size_t)index, err);
 }
@@ -104,7 +110,7 @@ static int put_run(struct batch *b, const struct vma *v, const struct run *run, 
 		   struct stasis_error *err)
 {
 	tracee_addr at = run->addr, end = run->addr + run->len, stop;
-	uint64_t max = v->prot & PROT_READ ? SEGMENT_MAX : BOUNCE_LEN;
+	uint64_t max = reads_itself(v) ? SEGMENT_MAX : BOUNCE_LEN;
 
 	for (; at < end; at = stop) {
 		stop = (at / max + 1) * max;

@@ -262,6 +262,7 @@ static bool parse_key(struct vma *v, const char *line)
 		KEY("Shared_Hugetlb", huge_kb),
 		KEY("Private_Hugetlb", huge_kb),
 		KEY("KernelPageSize", page_kb),
+		KEY("ProtectionKey", pkey), /* a bare number, too */
 #undef KEY
 	};
 

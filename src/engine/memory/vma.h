@@ -20,6 +20,7 @@ struct vma {
 	uint64_t rss_kb, anon_kb, swap_kb;
 	uint64_t huge_kb; /* in pages of hugetlbfs, which the others do not count */
 	uint64_t page_kb;
+	uint64_t pkey; /* protection key, 0: the usual one */
 };
 
 struct vma_list {

@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 /* <errno.h> numbers that decisions are made on. */
-enum { EINTR_NR = 4, EFAULT_NR = 14, EINVAL_NR = 22, ENOTSOCK_NR = 88, EMFILE_NR = 24, EIO_NR = 5,
+enum { EINTR_NR = 4, ENOMEM_NR = 12, EFAULT_NR = 14, EINVAL_NR = 22, ENOTSOCK_NR = 88, EMFILE_NR = 24, EIO_NR = 5,
        E2BIG_NR = 7, EAGAIN_NR = 11 };
 
 /* Called by start.S. */

@@ -32,7 +32,7 @@ struct parasite_task {
 	uint32_t nr_auxv_bytes;
 	uint32_t mdwe;		  /* PR_GET_MDWE: PR_MDWE_* */
 	uint32_t memory_merge;	  /* PR_GET_MEMORY_MERGE */
-	uint32_t reserved;
+	uint32_t pkeys;		  /* bit n: protection key n is allocated, n > 0 */
 	uint8_t auxv[1024]; /* PR_GET_AUXV when there; else nr_auxv_bytes is 0 */
 };
 

@@ -52,6 +52,23 @@ static uint32_t non_negative(long r)
 	return r < 0 ? 0 : (uint32_t)r;
 }
 
+/* The kernel looks for the mapping after it has seen that the key is allocated, and finds none in its own half
+ * of the addresses. Key 0 is always allocated where there are keys at all. */
+static uint32_t collect_pkeys(void)
+{
+	enum { NR_KEYS = 16 };
+	const uint64_t nowhere = 0xffff800000000000;
+	uint32_t allocated = 0;
+
+	for (int key = 0; key < NR_KEYS; key++) {
+		if (SYS4(pkey_mprotect, nowhere, 4096, 0, key) == -ENOMEM_NR)
+			allocated |= 1u << key;
+		else if (key == 0)
+			return 0;
+	}
+	return allocated & ~1u;
+}
+
 void task_collect(struct parasite_task *ret)
 {
 	uint64_t limit[2] = {~0ull, ~0ull}; /* RLIM_INFINITY */
@@ -71,6 +88,7 @@ void task_collect(struct parasite_task *ret)
 	SYS1(umask, mask);
 	ret->umask = (uint32_t)mask;
 	ret->brk = (uint64_t)SYS1(brk, 0);
+	ret->pkeys = collect_pkeys();
 	(void)SYS4(prlimit64, 0, RLIMIT_FSIZE, 0, limit);
 	ret->file_limit = limit[0];
 	auxv = SYS5(prctl, PRCTL_GET_AUXV, ret->auxv, sizeof(ret->auxv), 0, 0);

@@ -60,7 +60,7 @@ static void reads_entries_of_any_layout(void **state)
 		"Anonymous:             4 kB\nVmFlags: rd mr gd sl \n"
 		"00600000-00601000 r--p 00000000 00:00 0 \n"
 		"Size:           12345678901 kB\nRss:            9876543210 kB\n"
-		"Anonymous:             5 kB\nVmFlags: rd hg \n"
+		"Anonymous:             5 kB\nProtectionKey:         3\nVmFlags: rd hg \n"
 		"00700000-00701000 r--p 00000000 00:00 0 \n"
 		"Anonymous:             6 kB\n"
 		"00800000-00801000 r--p 00000000 00:00 0 \n"
@@ -69,12 +69,13 @@ static void reads_entries_of_any_layout(void **state)
 	static const struct {
 		uint64_t rss_kb, anon_kb;
 		uint32_t flags;
+		uint64_t pkey;
 	} want[] = {
-		{ 1, 2, VMA_F_LOCKED },
-		{ 3, 4, VMA_F_GROWSDOWN | VMA_F_SEALED },
-		{ 9876543210, 5, VMA_F_HUGEPAGE },
-		{ 0, 6, 0 },
-		{ 7, 8, VMA_F_NOHUGEPAGE },
+		{ 1, 2, VMA_F_LOCKED, 0 },
+		{ 3, 4, VMA_F_GROWSDOWN | VMA_F_SEALED, 0 },
+		{ 9876543210, 5, VMA_F_HUGEPAGE, 3 },
+		{ 0, 6, 0, 0 },
+		{ 7, 8, VMA_F_NOHUGEPAGE, 0 },
 	};
 	struct vma_list l = { 0 };
 
@@ -85,6 +86,7 @@ static void reads_entries_of_any_layout(void **state)
 		assert_int_equal(l.v[i].rss_kb, want[i].rss_kb);
 		assert_int_equal(l.v[i].anon_kb, want[i].anon_kb);
 		assert_int_equal(l.v[i].flags, want[i].flags);
+		assert_int_equal(l.v[i].pkey, want[i].pkey);
 	}
 	assert_string_equal(l.v[1].path, "/a/rather/long/name");
 	vma_list_done(&l);
