@@ -47,7 +47,7 @@ END
 set -e
 nginx -p "$PWD" -c "$real_input/nginx.conf" &
 until (exec 9<>"/dev/tcp/127.0.0.1/$nginx_port") 2>/dev/null; do sleep 0.05; done
-wrk -t 2 -c 20 -d 1h -s "$real_input/check.lua" "http://127.0.0.1:$nginx_port/page.txt" >wrk.out &
+wrk -t 2 -c 20 -d 1h --timeout 10m -s "$real_input/check.lua" "http://127.0.0.1:$nginx_port/page.txt" >wrk.out &
 wrk=$!
 until [ "$(stat -c %s progress 2>/dev/null || echo 0)" -ge "$nginx_hundreds" ]; do sleep 0.05; done
 kill -INT $wrk

@@ -17,9 +17,11 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 
 enum {
 	ERESTART_RESTARTBLOCK_NR = 516, /* include/linux/errno.h: never seen by programs */
+	ONWARD_NS = 200000,		/* for the few instructions in front of a system call */
 };
 
 /* Until they are let go a thread without the builder is one of a half-built tree. */
@@ -96,14 +98,6 @@ int hand_over_trace_confined(struct restore *r, struct stasis_error *err)
 	return for_each_thread(r, trace_confined, NULL, err);
 }
 
-static int await_one(struct restore *r, struct restore_proc *p, size_t k, struct arch_regs *regs,
-		     struct stasis_error *err)
-{
-	(void)r;
-	(void)regs;
-	return await_stop(tid_of(p, k), err);
-}
-
 static int read_thread_state(struct restore *r, struct restore_proc *p, size_t k,
 			     struct restorer_thread *ret, struct stasis_error *err)
 {
@@ -115,6 +109,51 @@ static int read_thread_state(struct restore *r, struct restore_proc *p, size_t k
 	    (ssize_t)sizeof(*ret))
 		return stasis_fail_errno(err, STASIS_E_INTERNAL, "read the restorer's state");
 	return 0;
+}
+
+/* Whether the thread that stands still now sleeps in its call with a time-out, or has slept to the end. One that
+ * was on its way there when the builder's interrupt came has no restart block: its sleep would end at once. */
+static int is_in_timed_call(struct restore *r, struct restore_proc *p, size_t k, bool *ret,
+			    struct stasis_error *err)
+{
+	struct restorer_thread state;
+	struct arch_regs regs;
+
+	if (read_thread_state(r, p, k, &state, err) < 0)
+		return -1;
+	*ret = state.timed_nr < 0 || state.is_timed_done;
+	if (*ret)
+		return 0;
+	if (ptrace(PTRACE_GETREGS, tid_of(p, k), NULL, &regs.u) < 0)
+		return stasis_fail_errno(err, STASIS_E_INTERNAL, "registers of %d", tid_of(p, k));
+	*ret = arch_syscall_nr(&regs) == state.timed_nr &&
+	       arch_syscall_result(&regs) == -ERESTART_RESTARTBLOCK_NR;
+	return 0;
+}
+
+static int await_one(struct restore *r, struct restore_proc *p, size_t k, struct arch_regs *regs,
+		     struct stasis_error *err)
+{
+	const struct timespec nap = {.tv_nsec = ONWARD_NS};
+	pid_t tid = tid_of(p, k);
+	bool is_there = false;
+
+	(void)regs;
+	if (await_stop(tid, err) < 0)
+		return -1;
+	if (!p->threads[k]->has_remaining)
+		return 0;
+	for (;;) {
+		if (is_in_timed_call(r, p, k, &is_there, err) < 0)
+			return -1;
+		if (is_there)
+			return 0;
+		if (ptrace(PTRACE_CONT, tid, NULL, NULL) < 0)
+			return stasis_fail_errno(err, STASIS_E_INTERNAL, "continue thread %d", tid);
+		(void)nanosleep(&nap, NULL);
+		if (interrupt(tid, err) < 0 || await_stop(tid, err) < 0)
+			return -1;
+	}
 }
 
 /* A thread that slept with a time-out: it goes on sleeping by the kernel's restart block, or, when the
