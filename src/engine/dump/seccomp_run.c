@@ -3,7 +3,8 @@
  * Would a seccomp filter kill the code that we put into a process? While we trace it its filters are
  * suspended, but they are back at once when we are killed, and then the parasite still has to find its
  * way out. So the filter is run here on the calls that it makes (classic BPF as seccomp(2) restricts it,
- * kernel Documentation/networking/filter.rst). A call that only fails is no harm.
+ * kernel Documentation/networking/filter.rst). A call that only fails is no harm; pwritev(2) is made where there
+ * are no filters.
  */
 #include "dump/dump_priv.h"
 

@@ -179,6 +179,7 @@ static int write_area(struct inject *in, struct stasis_error *err)
 		.socks = {-1, -1},
 		.moving = inject_leader(in)->rseq_ptr,
 		.moving_len = inject_leader(in)->rseq_ptr ? inject_leader(in)->rseq_len : 0,
+		.may_gather = !inject_leader(in)->status.seccomp,
 	};
 
 	if (inject_write(in, 0, stasis_parasite_blob_start, stasis_parasite_blob_len, err) < 0)

@@ -39,6 +39,7 @@ struct wire_area {
 	int32_t open_error;  /* of socketpair; by the parasite */
 	struct parasite_task task; /* result of WIRE_OP_TASK */
 	uint64_t moving, moving_len; /* the leader's rseq area: the kernel writes there meanwhile */
+	uint64_t may_gather;	     /* pwritev(2) is no call that a seccomp filter may kill for */
 };
 
 struct wire_thread {

@@ -5,10 +5,13 @@
  * when memory cannot be read, and leaves it in the cache for the checksum. Our own rseq area goes by way
  * of a copy: whenever we come back to user mode on another processor the kernel notes that there, and
  * what is written and what is hashed would differ.
+ *
+ * Short runs that follow each other in the file go there in one call: for a file system each call costs more
+ * than a page, and several pages at once become a larger piece of its cache.
  */
 #include "parasite/parasite_priv.h"
 
-enum { CHUNK_BYTES = 256 << 10, MOVING_BYTES = 64 };
+enum { CHUNK_BYTES = 256 << 10, MOVING_BYTES = 64, MAX_GROUP = 64 };
 
 static long write_all(int fd, uint64_t addr, uint64_t len, uint64_t offset, uint64_t *written)
 {
@@ -105,13 +108,58 @@ static long write_run(struct wire_area *a, int fd, struct wire_run *run, const s
 	return 0;
 }
 
+/* How many runs, from the first of nr, are one stretch of the file that is not longer than a chunk. */
+static uint64_t group_of(const struct wire_area *a, const struct wire_run *runs, uint64_t nr)
+{
+	uint64_t len = 0, i;
+
+	for (i = 0; i < nr && i < MAX_GROUP && a->may_gather; i++) {
+		bool moves;
+
+		if (len + runs[i].len > CHUNK_BYTES || (i && runs[i].offset != runs[0].offset + len) ||
+		    next_piece(a, runs[i].addr, runs[i].len, &moves) != runs[i].len || moves)
+			break;
+		len += runs[i].len;
+	}
+	return i;
+}
+
+/* False: not, or a part of it, which does no harm. */
+static bool write_group(struct wire_area *a, int fd, struct wire_run *runs, uint64_t nr,
+			const struct hash_ops *ops)
+{
+	struct iovec_here from[MAX_GROUP];
+	struct hash_state st;
+	uint64_t len = 0;
+
+	for (uint64_t i = 0; i < nr; i++) {
+		from[i] = (struct iovec_here){runs[i].addr, runs[i].len};
+		len += runs[i].len;
+	}
+	if (SYS5(pwritev, fd, from, nr, runs[0].offset, 0) != (long)len)
+		return false;
+	for (uint64_t i = 0; i < nr; i++) {
+		ops->reset(&st);
+		runs[i].error = (int32_t)-hash_update_guarded(a, &st, (const void *)runs[i].addr,
+							      runs[i].len, ops->update);
+		runs[i].written = runs[i].len;
+		runs[i].digest = ops->digest(&st);
+	}
+	return true;
+}
+
 /* Only a run that cannot be read lets the rest go on: its error is the engine's to mend. */
 void write_runs(struct wire_area *a, int fd, uint64_t nr)
 {
 	struct wire_run *runs = (struct wire_run *)a->buffer;
 	const struct hash_ops ops = a->has_fast_hash ? hash_fast() : hash_plain();
+	uint64_t group;
 
-	for (uint64_t i = 0; i < nr; i++) {
+	for (uint64_t i = 0; i < nr; i += group) {
+		group = group_of(a, runs + i, nr - i);
+		if (group > 1 && write_group(a, fd, runs + i, group, &ops))
+			continue;
+		group = 1;
 		runs[i].written = 0;
 		runs[i].error = (int32_t)-write_run(a, fd, &runs[i], &ops);
 		if (runs[i].error && runs[i].error != EFAULT_NR)
