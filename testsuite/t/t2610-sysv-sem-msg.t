@@ -55,4 +55,23 @@ if subject_start chain && ! STASIS_FAULT=fail:dump.planned chkpnt -f probe "$SUB
 	done
 fi
 
+# In a pid namespace of its own, whose last id counts the processes made since.
+cat >count <<'EOF'
+setsid sleep 1000 </dev/null >/dev/null 2>&1 & job=$!
+until read -r comm </proc/$job/comm && [ "$comm" = sleep ]; do :; done
+used() {
+	read -r before </proc/sys/kernel/ns_last_pid && chkpnt -q -F -f img $job || exit
+	read -r after </proc/sys/kernel/ns_last_pid && nr=$((after - before))
+}
+ipcmk -S 3 >/dev/null && used && without=$nr
+for ((i = 0; i < 20; i++)); do ipcmk -S 3 >/dev/null || exit; done
+used && echo "with one set $without processes, with 21 $nr"
+[ "$nr" = "$without" ]
+EOF
+if unshare -pfmi --mount-proc test -e /proc/sys/kernel/ns_last_pid 2>/dev/null; then
+	test_expect_success 'sets that are others'"'"' take no process each to look at' '
+		unshare -pfmi --mount-proc bash "$test_scratch/count"
+	'
+fi
+
 test_done

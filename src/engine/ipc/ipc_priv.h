@@ -65,7 +65,7 @@ void ipc_queue_undo(struct ipc_queue *q);
 /* In the process with that pid: be who sent, or received, the last one. */
 int ipc_queue_touch(const struct ipc_queue *q, uint32_t pid, struct stasis_error *err);
 
-/* read.c: in a process inside of the IPC namespace. */
+/* read.c: inside of the IPC namespace. */
 struct ipc_wish {
 	enum ipc_type type;
 	int32_t id;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is in System V objects, read in a process that is in their IPC namespace and writes it to a file.
+ * What is in System V objects, read in their IPC namespace (by a process that goes there, if it is not ours)
+ * and written to a file.
  * Messages are copied with MSG_COPY (Linux 3.8, CONFIG_CHECKPOINT_RESTORE); without it they are taken out
  * and put back in their order by a process that nobody's death interrupts.
  */
@@ -257,15 +258,30 @@ static int read_one(const struct ipc_wish *w, const struct ipc_row *row, int to_
 	return result < 0 ? -1 : put(&r, to_fd, err);
 }
 
+/* Wishes come in the order of the tables, so each is looked for behind the one before, *at, first. */
+static const struct ipc_row *next_row(const struct ipc_rows *rows, size_t *at, const struct ipc_wish *w)
+{
+	for (size_t k = 0; k < rows->nr; k++) {
+		size_t i = (*at + k) % rows->nr;
+
+		if (rows->v[i].type != w->type || rows->v[i].id != w->id)
+			continue;
+		*at = i + 1;
+		return &rows->v[i];
+	}
+	return NULL;
+}
+
 int ipc_read_objects(const struct ipc_wish *wishes, size_t nr, int to_fd, struct stasis_error *err)
 {
 	struct ipc_rows rows;
 	int result = 0;
+	size_t at = 0;
 
 	if (ipc_read_rows(&rows, err) < 0)
 		return -1;
 	for (size_t i = 0; i < nr && result == 0; i++) {
-		const struct ipc_row *row = ipc_row_of(&rows, wishes[i].type, wishes[i].id);
+		const struct ipc_row *row = next_row(&rows, &at, &wishes[i]);
 
 		if (row)
 			result = read_one(&wishes[i], row, to_fd, err);

@@ -63,12 +63,22 @@ static int run_job(void *arg, struct stasis_error *err)
 	return result;
 }
 
+/* Messages may have to be taken out and put back, by a process that outlives us. */
+static bool needs_child(const struct ipc_space *sp, const struct job *j)
+{
+	bool result = sp->is_own;
+
+	for (size_t i = 0; i < j->nr; i++)
+		result |= j->wishes[i].type == IPC_MSG;
+	return result;
+}
+
 static int read_inside(const struct ipc_space *sp, struct job *j, struct stasis_error *err)
 {
 	j->fd = memfd_create("stasis-ipc", MFD_CLOEXEC);
 	if (j->fd < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "memfd_create");
-	return ns_run_inside(sp->first, "ipc", run_job, j, err);
+	return needs_child(sp, j) ? ns_run_inside(sp->first, "ipc", run_job, j, err) : run_job(j, err);
 }
 
 static int read_rows(struct ipc_space *sp, struct stasis_error *err)
@@ -345,49 +355,34 @@ struct verdict {
 	bool is_ours, has_strangers;
 };
 
-/* Who changed a semaphore of it last; nothing of a set that we may not read. */
-static int judge_sem(struct ipc_save *i, struct ipc_space *sp, const struct ipc_row *row, struct verdict *ret,
-		     struct stasis_error *err)
+/* Of a set that we may not read there is no record: nothing then. */
+static void judge_sem(const struct ipc_save *i, const struct ipc_row *row, const Stasis__SysvIpc *users,
+		      struct verdict *ret)
 {
-	const struct ipc_wish wish = {.type = IPC_SEM, .id = row->id, .wants_pids_only = true};
-	struct job j = {.wishes = &wish, .nr = 1};
-	int result = read_inside(sp, &j, err);
-	scoped_fd int fd = j.fd;
-	struct ipc_saved *o;
-	uint64_t at = 0;
-	struct stat st;
+	int64_t when = row->used_at > row->changed_at ? row->used_at : row->changed_at;
 
-	if (result < 0 || fstat(fd, &st) < 0)
-		return -1;
-	if (!st.st_size)
-		return 0;
-	if (take_record(i, sp, fd, &at, &o, err) < 0)
-		return -1;
-	for (size_t k = 0; k < o->rec->sysv->n_pids; k++) {
-		pid_t pid = (pid_t)o->rec->sysv->pids[k];
-		int64_t when = row->used_at > row->changed_at ? row->used_at : row->changed_at;
+	for (size_t k = 0; users && k < users->n_pids; k++) {
+		pid_t pid = (pid_t)users->pids[k];
 
 		ret->is_ours |= is_by_tree(i, pid, when);
 		ret->has_strangers |= is_by_stranger(i, pid);
 	}
-	stasis__object__free_unpacked(o->rec, NULL);
-	return 0;
 }
 
-static int judge(struct ipc_save *i, struct ipc_space *sp, const struct ipc_row *row, struct verdict *ret,
-		 struct stasis_error *err)
+static struct verdict judge(const struct ipc_save *i, const struct ipc_space *sp, const struct ipc_row *row,
+			    const Stasis__SysvIpc *users)
 {
-	*ret = (struct verdict){.is_ours = sp->is_own};
+	struct verdict v = {.is_ours = sp->is_own || is_waited_for(i, row)};
+
 	if (sp->is_own)
-		return 0;
-	ret->is_ours = is_waited_for(i, row);
+		return v;
 	if (row->type == IPC_SEM)
-		return judge_sem(i, sp, row, ret, err);
-	for (size_t k = 0; k < 2; k++) {
-		ret->is_ours |= task_of(i, row->pids[k]) != NULL;
-		ret->has_strangers |= is_by_stranger(i, row->pids[k]);
+		judge_sem(i, row, users, &v);
+	for (size_t k = 0; row->type == IPC_MSG && k < 2; k++) {
+		v.is_ours |= task_of(i, row->pids[k]) != NULL;
+		v.has_strangers |= is_by_stranger(i, row->pids[k]);
 	}
-	return 0;
+	return v;
 }
 
 /* One that is others' too stays what it is: the restart only looks whether it is there. */
@@ -412,22 +407,80 @@ static int keep_reference(struct ipc_save *i, struct ipc_space *sp, const struct
 	return 0;
 }
 
-static int collect_others(struct ipc_save *i, struct ipc_space *sp, struct stasis_error *err)
+/* Who changed a semaphore of each set last: records of those that we may read, in the order of the rows. */
+struct users {
+	size_t nr, at;
+	struct ipc_saved **list;
+};
+
+static void users_done(struct users *u)
+{
+	for (size_t k = 0; k < u->nr; k++)
+		stasis__object__free_unpacked(u->list[k]->rec, NULL);
+	free(u->list);
+}
+
+static int keep_users(struct ipc_save *i, struct ipc_space *sp, int fd, struct users *ret,
+		      struct stasis_error *err)
+{
+	uint64_t at = 0;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "what was read of System V objects");
+	for (; at < (uint64_t)st.st_size; ret->nr++)
+		if (take_record(i, sp, fd, &at, &ret->list[ret->nr], err) < 0)
+			return -1;
+	return 0;
+}
+
+static int read_users(struct ipc_save *i, struct ipc_space *sp, struct users *ret, struct stasis_error *err)
 {
 	scoped_free struct ipc_wish *wishes = calloc(sp->rows.nr + 1, sizeof(*wishes));
 	struct job j = {.wishes = wishes};
 	int result;
 
+	ret->list = calloc(sp->rows.nr + 1, sizeof(*ret->list));
+	if (!wishes || !ret->list)
+		return no_memory(err);
+	for (size_t n = 0; n < sp->rows.nr && !sp->is_own; n++)
+		if (sp->rows.v[n].type == IPC_SEM)
+			wishes[j.nr++] = (struct ipc_wish){
+				.type = IPC_SEM, .id = sp->rows.v[n].id, .wants_pids_only = true};
+	if (!j.nr)
+		return 0;
+	result = read_inside(sp, &j, err);
+	if (result == 0)
+		result = keep_users(i, sp, j.fd, ret, err);
+	scoped_close_fd(&j.fd);
+	return result;
+}
+
+static const Stasis__SysvIpc *users_of(struct users *u, const struct ipc_row *row)
+{
+	if (row->type != IPC_SEM || u->at == u->nr || u->list[u->at]->rec->sysv->id != row->id)
+		return NULL;
+	return u->list[u->at++]->rec->sysv;
+}
+
+static int collect_others(struct ipc_save *i, struct ipc_space *sp, struct stasis_error *err)
+{
+	scoped_free struct ipc_wish *wishes = calloc(sp->rows.nr + 1, sizeof(*wishes));
+	scoped(users_done) struct users users = {.nr = 0};
+	struct job j = {.wishes = wishes};
+	int result;
+
 	if (!wishes)
 		return no_memory(err);
+	if (read_users(i, sp, &users, err) < 0)
+		return -1;
 	for (size_t n = 0; n < sp->rows.nr; n++) {
 		const struct ipc_row *row = &sp->rows.v[n];
 		struct verdict v;
 
 		if (row->type == IPC_SHM)
 			continue;
-		if (judge(i, sp, row, &v, err) < 0)
-			return -1;
+		v = judge(i, sp, row, users_of(&users, row));
 		if (v.is_ours && v.has_strangers && keep_reference(i, sp, row, err) < 0)
 			return -1;
 		if (v.is_ours && !v.has_strangers)

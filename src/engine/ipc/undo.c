@@ -53,11 +53,20 @@ void ipc_undo_done(struct ipc_save *i)
 	i->idle = 0;
 }
 
+static bool is_like(const struct task *t, pid_t pid)
+{
+	return syscall(SYS_kcmp, task_live_tid(t), pid, KCMP_SYSVSEM, 0, 0) == 0;
+}
+
+/* We have none either as a rule, which spares a process; no list is ours and the program's together. */
 static bool has_list(struct ipc_save *i, const struct task *t)
 {
-	pid_t idle = idle_process(i);
+	pid_t idle;
 
-	return idle < 0 || syscall(SYS_kcmp, task_live_tid(t), idle, KCMP_SYSVSEM, 0, 0) != 0;
+	if (is_like(t, getpid()))
+		return false;
+	idle = idle_process(i);
+	return idle < 0 || !is_like(t, idle);
 }
 
 /* ---- trying ---- */
