@@ -4,6 +4,7 @@
  * file that is replaced changes places with the draft, so that it comes back if a later step fails.
  */
 #include "image/image_priv.h"
+#include "lib/parallel.h"
 #include "lib/scoped.h"
 
 #include <fcntl.h>
@@ -59,7 +60,7 @@ static int sync_all(struct image_writer **writers, size_t nr, struct stasis_erro
 	struct sync_work work = {.writers = writers, .nr = nr, .err = err};
 
 	(void)pthread_mutex_init(&work.lock, NULL);
-	image_run_parallel(nr < PARALLEL_FROM ? 1 : FSYNC_THREADS, sync_some, &work);
+	parallel_run(nr < PARALLEL_FROM ? 1 : FSYNC_THREADS, sync_some, &work);
 	(void)pthread_mutex_destroy(&work.lock);
 	return atomic_load(&work.has_failed) ? -1 : 0;
 }

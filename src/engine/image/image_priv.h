@@ -84,9 +84,6 @@ bool image_name_is_plain(const char *name);
 int image_damaged(const char *name, struct stasis_error *err, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);
 
-/* parallel.c: run fn(arg) in nr threads, the caller's among them; fewer when no more start. */
-void image_run_parallel(unsigned nr, void (*fn)(void *arg), void *arg);
-
 /* writer.c, for commit.c */
 enum draft_state {
 	DRAFT_OPEN,

@@ -5,6 +5,7 @@
  */
 #include "image/image_priv.h"
 #include "lib/io.h"
+#include "lib/parallel.h"
 #include "lib/scoped.h"
 
 #include <pthread.h>
@@ -207,7 +208,7 @@ static int verify(const struct image *img, bool is_early, unsigned nr_threads,
 	if (img->trailer.notes_off < PARALLEL_BYTES) /* the end of the segments */
 		nr = 1;
 	(void)pthread_mutex_init(&v.lock, NULL);
-	image_run_parallel(nr, verify_some, &v);
+	parallel_run(nr, verify_some, &v);
 	(void)pthread_mutex_destroy(&v.lock);
 	return atomic_load(&v.first_bad) == img->nr_segments ? 0 : -1;
 }

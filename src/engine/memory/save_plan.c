@@ -7,6 +7,7 @@
 
 #include "inject/inject.h"
 #include "lib/io.h"
+#include "lib/parallel.h"
 #include "lib/proc.h"
 #include "lib/scoped.h"
 
@@ -69,8 +70,6 @@ static int plan_task(struct mem_save *m, size_t task, struct stasis_error *err)
 {
 	struct save_task *st = &m->tasks[task];
 
-	if (vma_list_read(st->t->procfd, &st->vmas, err) < 0)
-		return -1;
 	st->sv = calloc(st->vmas.nr + 1, sizeof(*st->sv));
 	if (!st->sv)
 		return stasis_fail(err, STASIS_E_NOMEM, "plan of the memory");
@@ -88,20 +87,34 @@ static int plan_task(struct mem_save *m, size_t task, struct stasis_error *err)
 	return save_find_pages(m, task, err);
 }
 
+static int fail_task(const struct task *t, struct stasis_error *err)
+{
+	if (err)
+		err->pid = t->pid;
+	return stasis_fail_prefix(err, "task %d (%s)", (int)t->pid, t->comm);
+}
+
+/* Of one task; the text takes the kernel long to make. */
+static int list_mappings(void *arg, size_t task, struct stasis_error *err)
+{
+	struct mem_save *m = arg;
+	struct save_task *st = &m->tasks[task];
+
+	if (st->t->state == TASK_ZOMBIE || vma_list_read(st->t->procfd, &st->vmas, err) == 0)
+		return 0;
+	return fail_task(st->t, err);
+}
+
 static int plan_all(struct mem_save *m, struct stasis_error *err)
 {
 	struct task *t;
 	size_t i;
 
-	tree_for_each(m->tree, i, t) {
-		if (t->state == TASK_ZOMBIE)
-			continue;
-		if (plan_task(m, i, err) < 0) {
-			if (err)
-				err->pid = t->pid;
-			return stasis_fail_prefix(err, "task %d (%s)", (int)t->pid, t->comm);
-		}
-	}
+	if (parallel_each(m->nr_tasks, list_mappings, m, err) < 0)
+		return -1;
+	tree_for_each(m->tree, i, t)
+		if (t->state != TASK_ZOMBIE && plan_task(m, i, err) < 0)
+			return fail_task(t, err);
 	return 0;
 }
 

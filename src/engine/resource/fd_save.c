@@ -4,6 +4,7 @@
  * saved by its kind once, and writes tables and records. Keeps all obstacles, so that a user learns of
  * them at once.
  */
+#include "lib/parallel.h"
 #include "resource/resource_priv.h"
 
 #include <linux/kcmp.h>
@@ -67,25 +68,64 @@ static void check_tables(struct fd_save *c, struct task *t)
 	fd_save_report(c, t, -1, text, STASIS_E_UNSUPPORTED);
 }
 
+static int list_task(void *arg, size_t i, struct stasis_error *err)
+{
+	struct fd_save *c = arg;
+	struct task *t = c->tree->tasks[i];
+
+	return t->state == TASK_ZOMBIE ? 0 : probe_list(t, &c->lists[i], err);
+}
+
+/* One after the other, as the tasks are. */
+static int join_lists(struct fd_save *c, struct stasis_error *err)
+{
+	size_t nr = 0;
+
+	for (size_t i = 0; i < c->tree->nr_tasks; i++)
+		nr += c->lists[i].nr;
+	c->entries = calloc(nr + 1, sizeof(*c->entries));
+	if (!c->entries)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for descriptors");
+	for (size_t i = 0; i < c->tree->nr_tasks; i++) {
+		struct fd_list *l = &c->lists[i];
+
+		c->task_first[i] = c->nr_entries;
+		if (l->nr)
+			memcpy(c->entries + c->nr_entries, l->entries, l->nr * sizeof(*l->entries));
+		c->nr_entries += l->nr;
+		free(l->entries);
+		l->entries = NULL;
+	}
+	c->task_first[c->tree->nr_tasks] = c->nr_entries;
+	return 0;
+}
+
 static int list_all(struct fd_save *c, struct stasis_error *err)
 {
 	struct task *t;
 	size_t i;
 
+	c->lists = calloc(c->tree->nr_tasks + 1, sizeof(*c->lists));
 	c->task_first = calloc(c->tree->nr_tasks + 1, sizeof(*c->task_first));
-	if (!c->task_first)
+	if (!c->lists || !c->task_first)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for descriptors");
+	c->nr_lists = c->tree->nr_tasks;
+	if (parallel_each(c->tree->nr_tasks, list_task, c, err) < 0 || join_lists(c, err) < 0)
+		return -1;
 	tree_for_each(c->tree, i, t)
-	{
-		c->task_first[i] = c->nr_entries;
-		if (t->state == TASK_ZOMBIE)
-			continue;
-		if (probe_list(c, t, err) < 0)
-			return -1;
-		check_tables(c, t);
-	}
-	c->task_first[i] = c->nr_entries;
+		if (t->state != TASK_ZOMBIE)
+			check_tables(c, t);
 	return 0;
+}
+
+static void free_lists(struct fd_save *c)
+{
+	for (size_t i = 0; i < c->nr_lists; i++) {
+		free(c->lists[i].entries);
+		arena_done(&c->lists[i].arenas[0]);
+		arena_done(&c->lists[i].arenas[1]);
+	}
+	free(c->lists);
 }
 
 static struct task *find_task(struct tree *tree, pid_t pid)
@@ -411,11 +451,11 @@ void fd_save_free(struct fd_save *c)
 	scoped_close_fd(&c->scratch[0]);
 	scoped_close_fd(&c->scratch[1]);
 	scoped_close_fd(&c->copies_dirfd);
+	free_lists(c);
 	free(c->entries);
 	free(c->task_first);
 	free(c->descs);
 	arena_done(&c->arena);
-	arena_done(&c->side_arena);
 	free(c);
 	errno = saved;
 }

@@ -15,7 +15,6 @@
 enum {
 	FDINFO_MAX_BYTES = 4096, /* what comes later (epoll members) nobody here reads, unless it is locks */
 	FDINFO_WHOLE_BYTES = 16 << 20,
-	ROOM_STEP = 64,
 	THREAD_MIN = 256, /* descriptors from which a second thread pays */
 };
 
@@ -109,13 +108,12 @@ static void *run_job(void *arg)
 }
 
 /* Long lists in two threads: most of the time is the kernel's, in /proc. */
-static int read_all(struct fd_save *c, int dirfd, struct fd_entry *entries, size_t nr,
-		    struct stasis_error *err)
+static int read_all(struct fd_list *l, int dirfd, struct stasis_error *err)
 {
-	size_t half = nr < THREAD_MIN ? nr : nr / 2;
+	size_t half = l->nr < THREAD_MIN ? l->nr : l->nr / 2;
 	struct list_job jobs[2] = {
-		{.dirfd = dirfd, .entries = entries, .nr = half, .arena = &c->arena},
-		{.dirfd = dirfd, .entries = entries + half, .nr = nr - half, .arena = &c->side_arena},
+		{.dirfd = dirfd, .entries = l->entries, .nr = half, .arena = &l->arenas[0]},
+		{.dirfd = dirfd, .entries = l->entries + half, .nr = l->nr - half, .arena = &l->arenas[1]},
 	};
 	pthread_t thread;
 	bool has_thread = jobs[1].nr && pthread_create(&thread, NULL, run_job, &jobs[1]) == 0;
@@ -134,44 +132,29 @@ static int read_all(struct fd_save *c, int dirfd, struct fd_entry *entries, size
 	return 0;
 }
 
-static int make_room(struct fd_save *c, size_t nr, struct stasis_error *err)
-{
-	size_t room = c->entry_room;
-	struct fd_entry *more;
-
-	if (c->nr_entries + nr <= room)
-		return 0;
-	room = 2 * (c->nr_entries + nr) + ROOM_STEP;
-	more = realloc(c->entries, room * sizeof(*more));
-	if (!more)
-		return stasis_fail(err, STASIS_E_NOMEM, "no memory for descriptors");
-	c->entries = more;
-	c->entry_room = room;
-	return 0;
-}
-
-int probe_list(struct fd_save *c, struct task *t, struct stasis_error *err)
+int probe_list(struct task *t, struct fd_list *ret, struct stasis_error *err)
 {
 	scoped_free int *numbers = NULL;
 	scoped_fd int dirfd = -1;
-	struct fd_entry *entries;
-	size_t nr;
+	size_t nr, kept = 0;
 
 	if (proc_list_numbers(t->procfd, "fdinfo", &numbers, &nr, err) < 0)
 		return stasis_fail_prefix(err, "%s(%d)", t->comm, t->pid);
-	if (make_room(c, nr, err) < 0)
-		return -1;
+	ret->entries = calloc(nr + 1, sizeof(*ret->entries));
+	if (!ret->entries)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for descriptors");
+	ret->nr = nr;
 	dirfd = openat(t->procfd, "fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dirfd < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "%s(%d): open fdinfo", t->comm, t->pid);
-	entries = c->entries + c->nr_entries;
 	for (size_t i = 0; i < nr; i++)
-		entries[i] = (struct fd_entry){.task = t, .fd = numbers[i], .local_fd = -1};
-	if (read_all(c, dirfd, entries, nr, err) < 0)
+		ret->entries[i] = (struct fd_entry){.task = t, .fd = numbers[i], .local_fd = -1};
+	if (read_all(ret, dirfd, err) < 0)
 		return -1;
 	for (size_t i = 0; i < nr; i++)
-		if (entries[i].fdinfo)
-			c->entries[c->nr_entries++] = entries[i];
+		if (ret->entries[i].fdinfo)
+			ret->entries[kept++] = ret->entries[i];
+	ret->nr = kept;
 	return 0;
 }
 

@@ -72,6 +72,13 @@ struct copied_file {
 	struct copied_file *next;
 };
 
+/* The descriptors of one task. */
+struct fd_list {
+	struct fd_entry *entries;
+	size_t nr;
+	struct arena arenas[2]; /* of one thread each */
+};
+
 struct fd_save {
 	struct session *s;
 	struct tree *tree;
@@ -79,9 +86,10 @@ struct fd_save {
 	fd_obstacle_fn obstacle;
 	void *obstacle_arg;
 	struct arena arena;
-	struct arena side_arena; /* a second thread's, see probe.c */
 	struct fd_entry *entries; /* by task, then ascending */
-	size_t nr_entries, entry_room;
+	size_t nr_entries;
+	struct fd_list *lists; /* of each task; the entries' texts are theirs */
+	size_t nr_lists;
 	size_t *task_first; /* index of each task's first entry; one more at the end */
 	struct fd_desc **descs; /* by first entry */
 	size_t nr_descs, desc_room;
@@ -107,8 +115,8 @@ struct fd_save {
 	size_t nr_searched; /* names that watch_find() has looked at in folders */
 };
 
-/* probe.c */
-int probe_list(struct fd_save *c, struct task *t, struct stasis_error *err);
+/* probe.c: in any thread, the descriptors of a task. */
+int probe_list(struct task *t, struct fd_list *ret, struct stasis_error *err);
 int probe_open(struct fd_save *c, struct fd_desc *d, struct fd_probe **ret,
 	       struct stasis_error *err);
 void probe_close(struct fd_probe *p);

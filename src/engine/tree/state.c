@@ -42,11 +42,7 @@ static int read_xstate(struct thread *th, size_t room, struct stasis_error *err)
 static int read_thread(struct thread *th, size_t xstate_room, struct stasis_error *err)
 {
 	struct rseq_configuration rseq = {0};
-	char name[48];
 
-	(void)snprintf(name, sizeof(name), "task/%d/status", th->tid);
-	if (proc_read_status(th->task->procfd, name, &th->status, err) < 0)
-		return -1;
 	if (!th->has_regs && ptrace(PTRACE_GETREGS, th->tid, NULL, &th->regs.u) < 0)
 		return fail_ptrace(th, "registers", err);
 	if (ptrace(PTRACE_GETSIGMASK, th->tid, (void *)(uintptr_t)SIGSET_BYTES, &th->sigmask) < 0)
@@ -60,6 +56,14 @@ static int read_thread(struct thread *th, size_t xstate_room, struct stasis_erro
 		th->rseq_sig = rseq.signature;
 	}
 	return 0;
+}
+
+int thread_read_status(struct thread *th, struct stasis_error *err)
+{
+	char name[48];
+
+	(void)snprintf(name, sizeof(name), "task/%d/status", th->tid);
+	return proc_read_status(th->task->procfd, name, &th->status, err);
 }
 
 int task_read_state(struct session *s, struct task *t, struct stasis_error *err)

@@ -6,6 +6,7 @@
  * does when the child has called exec.
  */
 #include "inject/inject.h"
+#include "lib/parallel.h"
 #include "lib/proc.h"
 #include "lib/scoped.h"
 #include "tree/tree_priv.h"
@@ -358,18 +359,50 @@ static int check_shared_memory(const struct tree *tree, struct stasis_error *err
 	return 0;
 }
 
+static int fail_process(const struct task *t, struct stasis_error *err)
+{
+	return stasis_fail_prefix(err, "process %d (%s)", t->pid, t->comm);
+}
+
+static int read_status(void *arg, size_t i, struct stasis_error *err)
+{
+	struct thread *const *threads = arg;
+
+	return thread_read_status(threads[i], err) < 0 ? fail_process(threads[i]->task, err) : 0;
+}
+
+static int read_statuses(struct tree *tree, struct stasis_error *err)
+{
+	scoped_free struct thread **threads = NULL;
+	size_t nr = 0, i;
+	struct task *t;
+
+	tree_for_each(tree, i, t)
+		nr += t->nr_threads;
+	threads = calloc(nr + 1, sizeof(struct thread *));
+	if (!threads)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for %zu threads", nr);
+	nr = 0;
+	tree_for_each(tree, i, t)
+		for (size_t k = 0; t->state != TASK_ZOMBIE && k < t->nr_threads; k++)
+			threads[nr++] = &t->threads[k];
+	return parallel_each(nr, read_status, threads, err);
+}
+
 static int read_states(struct tree *tree, struct stasis_error *err)
 {
 	struct task *t;
 	size_t i;
 
+	if (read_statuses(tree, err) < 0)
+		return -1;
 	tree_for_each(tree, i, t) {
 		if (t->state == TASK_ZOMBIE)
 			continue;
 		t->pgid = t->stat.pgrp; /* it ran when they were read first */
 		t->sid = t->stat.session;
 		if (task_read_state(tree->s, t, err) < 0)
-			return stasis_fail_prefix(err, "process %d (%s)", t->pid, t->comm);
+			return fail_process(t, err);
 	}
 	return 0;
 }

@@ -63,7 +63,8 @@ void newborns_release_strangers(struct stopper *st);
 void timed_call_measure(struct stopper *st, struct task *t, pid_t tid, struct timed_call *ret);
 void timed_call_confirm(struct thread *th);
 
-/* state.c: registers and the like of a stopped thread. */
+/* state.c: status of a stopped thread, in any thread of ours; then registers and the like of all of a task's. */
+int thread_read_status(struct thread *th, struct stasis_error *err);
 int task_read_state(struct session *s, struct task *t, struct stasis_error *err);
 
 /* rseq.c */
