@@ -226,8 +226,10 @@ static int write_live(struct dump_plan *p, struct task *t, const struct task_pen
 	const struct parasite_task *inside;
 	Stasis__Process process;
 
-	if (inject_collect(t, &inside, &threads, err) < 0 ||
-	    dump_process_record(p->s, t, inside, &pending->shared, &a, &process, err) < 0 ||
+	if (inject_collect(t, &inside, &threads, err) < 0 || mem_save_begin_write(p->mem, t, w, err) < 0)
+		return -1;
+	/* while it is busy with its pages */
+	if (dump_process_record(p->s, t, inside, &pending->shared, &a, &process, err) < 0 ||
 	    (t->leaderfd >= 0 && dump_leader_record(t, &threads[0], &a, &process, err) < 0) ||
 	    put_process(p, t, &process, w, err) < 0)
 		return -1;
@@ -238,7 +240,7 @@ static int write_live(struct dump_plan *p, struct task *t, const struct task_pen
 	    ipc_save_write(p->ipc, t, dump_plan_fresh_object, p, w, err) < 0 ||
 	    fd_save_write(p->fds, t, w, err) < 0)
 		return -1;
-	return mem_save_write(p->mem, t, w, err);
+	return mem_save_end_write(p->mem, t, w, err);
 }
 
 static int write_zombie(struct dump_plan *p, struct task *t, struct image_writer *w,
@@ -316,6 +318,9 @@ static int write_drafts(struct dump_plan *p, const struct stasis_dump_opts *opts
 	/* copies come first: their names are in the records */
 	if (fd_save_copy_files(p->fds, opts->dirfd, opts->flags & STASIS_DUMP_COPY_FILES, err) < 0)
 		return -1;
+	tree_for_each(p->tree, i, t)
+		if (t->state != TASK_ZOMBIE && mem_save_ask(p->mem, t, err) < 0)
+			return stasis_fail_prefix(err, "%s(%d)", t->comm, t->pid);
 	tree_for_each(p->tree, i, t)
 		if (write_task(p, t, c, d->w[i], err) < 0)
 			return -1;

@@ -147,6 +147,8 @@ static void finish(struct inject *in)
 	if (in->sock >= 0)
 		(void)close(in->sock);
 	free(in->threads);
+	free(in->policies);
+	free(in->writing);
 	free(in);
 	t->inject = NULL;
 }
@@ -158,6 +160,7 @@ void inject_close(struct task *const *tasks, size_t nr)
 	for (size_t i = 0; i < nr; i++) {
 		if (!tasks[i]->inject)
 			continue;
+		inject_drop(tasks[i]->inject);
 		threads_bring_home(tasks[i]->inject);
 		wait_until_served(tasks[i]->inject);
 	}

@@ -167,6 +167,8 @@ int inject_collect(struct task *t, const struct parasite_task **ret_task,
 
 	if (!in)
 		return stasis_fail(err, STASIS_E_INTERNAL, "process %d has no parasite", t->pid);
+	if (inject_settle(in, err) < 0)
+		return stasis_fail_prefix(err, "process %d (%s)", t->pid, t->comm);
 	if (!in->is_collected) {
 		if (visit_threads(in, err) < 0 || inject_request(in, &req, -1, NULL, err) < 0 ||
 		    read_results(in, err) < 0)
@@ -178,6 +180,46 @@ int inject_collect(struct task *t, const struct parasite_task **ret_task,
 	return 0;
 }
 
+static int settle_collect(struct inject *in, struct stasis_error *err)
+{
+	if (read_results(in, err) < 0)
+		return -1;
+	in->is_collected = true;
+	return in->nr_policies ? inject_read(in, in->at.buffer, in->policies,
+					     in->nr_policies * sizeof(*in->policies), err) :
+				 0;
+}
+
+int inject_collect_ahead(struct task *t, const tracee_addr *mappings, size_t nr, struct stasis_error *err)
+{
+	struct wire_request req = {.op = WIRE_OP_TASK};
+	struct inject *in = t->inject;
+
+	if (!in || in->is_collected || t->nr_threads > 1)
+		return 0;
+	nr = nr < WIRE_POLICIES_PER_REQUEST ? nr : WIRE_POLICIES_PER_REQUEST;
+	in->policies = calloc(nr + 1, sizeof(*in->policies));
+	if (!in->policies)
+		return stasis_fail(err, STASIS_E_NOMEM, "NUMA policies");
+	for (size_t i = 0; i < nr; i++)
+		in->policies[i].addr = mappings[i];
+	if (nr && inject_write(in, in->at.buffer, in->policies, nr * sizeof(*in->policies), err) < 0)
+		return -1;
+	in->nr_policies = nr;
+	req.a[0] = nr;
+	return inject_ask(in, &req, -1, settle_collect, err);
+}
+
+/* How many at the start of the list are known already. */
+static size_t take_known(const struct inject *in, struct parasite_policy *list, size_t nr)
+{
+	size_t i;
+
+	for (i = 0; i < nr && i < in->nr_policies && list[i].addr == in->policies[i].addr; i++)
+		list[i] = in->policies[i];
+	return i;
+}
+
 int inject_policies(struct task *t, struct parasite_policy *list, size_t nr, struct stasis_error *err)
 {
 	enum { BATCH = WIRE_POLICIES_PER_REQUEST };
@@ -185,7 +227,7 @@ int inject_policies(struct task *t, struct parasite_policy *list, size_t nr, str
 
 	if (!in)
 		return stasis_fail(err, STASIS_E_INTERNAL, "process %d has no parasite", t->pid);
-	for (size_t from = 0; from < nr; from += BATCH) {
+	for (size_t from = in->is_collected ? take_known(in, list, nr) : 0; from < nr; from += BATCH) {
 		const size_t now = nr - from < BATCH ? nr - from : BATCH;
 		struct wire_request req = {.op = WIRE_OP_POLICIES, .a = {now}};
 

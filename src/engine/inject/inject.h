@@ -42,6 +42,11 @@ void inject_close(struct task *const *tasks, size_t nr);
 int inject_collect(struct task *t, const struct parasite_task **ret_task,
 		   const struct parasite_thread **ret_threads, struct stasis_error *err);
 
+/* Ask a task with one thread for it ahead, and for the NUMA policies of mappings: it puts the answer together
+ * while the caller does something else. Those with more threads are left alone. Only the first policies, if
+ * there are many. */
+int inject_collect_ahead(struct task *t, const tracee_addr *mappings, size_t nr, struct stasis_error *err);
+
 /* Values of the POSIX timers with the given ids (from /proc/PID/timers), in the same order. */
 int inject_timers(struct task *t, const int32_t *ids, size_t nr, struct parasite_timer *ret,
 		  struct stasis_error *err);
@@ -63,6 +68,11 @@ struct page_run {
  */
 int inject_write_runs(struct task *t, int file_fd, const struct page_run *runs, size_t nr,
 		      uint64_t *ret_digests, struct stasis_error *err);
+
+/* The same without waiting for the last of it, until inject_write_end(): all that is given must stay. */
+int inject_write_begin(struct task *t, int file_fd, const struct page_run *runs, size_t nr,
+		       uint64_t *ret_digests, struct stasis_error *err);
+int inject_write_end(struct task *t, struct stasis_error *err);
 
 /* Which pages of [addr, addr + len) are in core (mincore(2)): one byte per page. */
 int inject_mincore(struct task *t, tracee_addr addr, uint64_t len, uint8_t *ret_bytes,

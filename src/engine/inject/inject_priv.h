@@ -47,6 +47,11 @@ struct inject {
 	bool is_collected;
 	struct parasite_task task;
 	struct parasite_thread *threads;
+	struct parasite_policy *policies; /* asked for ahead, with the state of the task */
+	size_t nr_policies;
+	/* A request whose answer nobody has waited for yet, and what then is to be done; NULL: none. */
+	int (*settle)(struct inject *in, struct stasis_error *err);
+	struct inject_writing *writing; /* of that request, see write_runs.c */
 };
 
 static inline struct thread *inject_leader(const struct inject *in)
@@ -87,7 +92,12 @@ int inject_check(struct inject *in, struct stasis_error *err);
 int seccomp_suspend(struct inject *in, struct stasis_error *err);
 void seccomp_resume(struct inject *in);
 
-/* request.c: fd -1: none goes along. Fails with the answer's errno in err->sys_errno. */
+/* request.c. Whatever is asked of the parasite or looked at in its area first waits for the answer to a request
+ * made ahead. fd -1: none goes along. Fails with the answer's errno in err->sys_errno. */
+int inject_ask(struct inject *in, struct wire_request *req, int fd,
+	       int (*settle)(struct inject *in, struct stasis_error *err), struct stasis_error *err);
+int inject_settle(struct inject *in, struct stasis_error *err);
+void inject_drop(struct inject *in); /* wait for it, and that is all */
 int inject_request(struct inject *in, struct wire_request *req, int fd, int64_t *ret_result,
 		   struct stasis_error *err);
 int inject_read(struct inject *in, size_t offset, void *to, size_t len, struct stasis_error *err);

@@ -24,6 +24,8 @@ enum { MAX_SILENCE_S = 120 }; /* one request is at most 64 KiB of runs, but disk
 
 int inject_read(struct inject *in, size_t offset, void *to, size_t len, struct stasis_error *err)
 {
+	if (inject_settle(in, err) < 0)
+		return -1;
 	return task_read_mem(in->t, in->area + offset, to, len, err);
 }
 
@@ -34,6 +36,8 @@ int inject_write(struct inject *in, size_t offset, const void *from, size_t len,
 				     .iov_len = len};
 	struct iovec local;
 
+	if (inject_settle(in, err) < 0)
+		return -1;
 	memcpy(&local.iov_base, &from, sizeof(from)); /* iovec has no const */
 	local.iov_len = len;
 	if (process_vm_writev(task_live_tid(in->t), &local, 1, &remote, 1, 0) == (ssize_t)len)
@@ -173,16 +177,11 @@ static int receive_answer(struct inject *in, struct wire_answer *ans, struct sta
 			   in->t->pid, n);
 }
 
-int inject_request(struct inject *in, struct wire_request *req, int fd, int64_t *ret_result,
-		   struct stasis_error *err)
+static int take_answer(struct inject *in, int64_t *ret_result, struct stasis_error *err)
 {
 	struct wire_answer ans;
 
-	if (in->phase != INJECT_SERVING)
-		return stasis_fail(err, STASIS_E_INTERNAL, "process %d has no parasite",
-				   in->t->pid);
-	req->seq = ++in->seq;
-	if (send_request(in, req, fd, err) < 0 || receive_answer(in, &ans, err) < 0)
+	if (receive_answer(in, &ans, err) < 0)
 		return -1;
 	if (ans.error) {
 		errno = ans.error;
@@ -192,4 +191,49 @@ int inject_request(struct inject *in, struct wire_request *req, int fd, int64_t 
 	if (ret_result)
 		*ret_result = ans.result;
 	return 0;
+}
+
+static int begin_request(struct inject *in, struct wire_request *req, int fd, struct stasis_error *err)
+{
+	if (in->phase != INJECT_SERVING)
+		return stasis_fail(err, STASIS_E_INTERNAL, "process %d has no parasite",
+				   in->t->pid);
+	if (inject_settle(in, err) < 0)
+		return -1;
+	req->seq = ++in->seq;
+	return send_request(in, req, fd, err);
+}
+
+int inject_request(struct inject *in, struct wire_request *req, int fd, int64_t *ret_result,
+		   struct stasis_error *err)
+{
+	return begin_request(in, req, fd, err) < 0 ? -1 : take_answer(in, ret_result, err);
+}
+
+int inject_ask(struct inject *in, struct wire_request *req, int fd,
+	       int (*settle)(struct inject *in, struct stasis_error *err), struct stasis_error *err)
+{
+	if (begin_request(in, req, fd, err) < 0)
+		return -1;
+	in->settle = settle;
+	return 0;
+}
+
+int inject_settle(struct inject *in, struct stasis_error *err)
+{
+	int (*settle)(struct inject *in, struct stasis_error *err) = in->settle;
+
+	if (!settle)
+		return 0;
+	in->settle = NULL;
+	return take_answer(in, NULL, err) < 0 ? -1 : settle(in, err);
+}
+
+void inject_drop(struct inject *in)
+{
+	bool is_asked = in->settle;
+
+	in->settle = NULL;
+	if (is_asked && in->phase == INJECT_SERVING)
+		(void)take_answer(in, NULL, NULL); /* all has failed anyway */
 }

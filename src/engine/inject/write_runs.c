@@ -97,45 +97,81 @@ static int take_batch(struct task *t, int file_fd, const struct wire_run *buf,
 	return 0;
 }
 
-static int write_batch(struct inject *in, int file_fd, struct wire_run *buf,
-		       const struct page_run *runs, size_t nr, uint64_t *ret_digests,
-		       struct stasis_error *err)
+/* A batch that the process may still be busy with. */
+struct inject_writing {
+	int file_fd;
+	const struct page_run *runs;
+	size_t nr;
+	uint64_t *digests;
+	struct wire_run buf[BATCH];
+};
+
+static int settle_write(struct inject *in, struct stasis_error *err)
+{
+	struct inject_writing *wr = in->writing;
+
+	if (inject_read(in, in->at.buffer, wr->buf, wr->nr * sizeof(*wr->buf), err) < 0)
+		return -1;
+	return take_batch(in->t, wr->file_fd, wr->buf, wr->runs, wr->nr, wr->digests, err);
+}
+
+static int begin_batch(struct inject *in, int file_fd, const struct page_run *runs, size_t nr,
+		       uint64_t *ret_digests, struct stasis_error *err)
 {
 	struct wire_request req = {.op = WIRE_OP_WRITE, .a = {nr}};
+	struct inject_writing *wr = in->writing;
 
 	if (is_beyond_its_limit(in, runs, nr))
 		return write_from_here(in->t, file_fd, runs, nr, ret_digests, err);
-	fill_batch(buf, runs, nr);
-	if (inject_write(in, in->at.buffer, buf, nr * sizeof(*buf), err) < 0)
+	if (inject_settle(in, err) < 0)
 		return -1;
-	if (inject_request(in, &req, file_fd, NULL, err) < 0) {
-		if (err && err->sys_errno == EMFILE)
-			return stasis_fail(err, STASIS_E_UNSUPPORTED,
-					   "process %d (%s) has no free descriptor for the image",
-					   in->t->pid, in->t->comm);
+	wr->file_fd = file_fd;
+	wr->runs = runs;
+	wr->nr = nr;
+	wr->digests = ret_digests;
+	fill_batch(wr->buf, runs, nr);
+	if (inject_write(in, in->at.buffer, wr->buf, nr * sizeof(*wr->buf), err) < 0)
 		return -1;
+	return inject_ask(in, &req, file_fd, settle_write, err);
+}
+
+static int fail_batch(const struct inject *in, struct stasis_error *err)
+{
+	if (!err || err->sys_errno != EMFILE)
+		return -1;
+	return stasis_fail(err, STASIS_E_UNSUPPORTED, "process %d (%s) has no free descriptor for the image",
+			   in->t->pid, in->t->comm);
+}
+
+int inject_write_begin(struct task *t, int file_fd, const struct page_run *runs, size_t nr,
+		       uint64_t *ret_digests, struct stasis_error *err)
+{
+	struct inject *in = t->inject;
+
+	if (!in)
+		return stasis_fail(err, STASIS_E_INTERNAL, "process %d has no parasite", t->pid);
+	if (!in->writing)
+		in->writing = malloc(sizeof(*in->writing));
+	if (!in->writing)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for page runs");
+	for (size_t from = 0; from < nr; from += BATCH) {
+		const size_t now = nr - from < BATCH ? nr - from : BATCH;
+
+		if (begin_batch(in, file_fd, runs + from, now, ret_digests + from, err) < 0)
+			return fail_batch(in, err);
 	}
-	if (inject_read(in, in->at.buffer, buf, nr * sizeof(*buf), err) < 0)
-		return -1;
-	return take_batch(in->t, file_fd, buf, runs, nr, ret_digests, err);
+	return 0;
+}
+
+int inject_write_end(struct task *t, struct stasis_error *err)
+{
+	return inject_settle(t->inject, err) < 0 ? fail_batch(t->inject, err) : 0;
 }
 
 int inject_write_runs(struct task *t, int file_fd, const struct page_run *runs, size_t nr,
 		      uint64_t *ret_digests, struct stasis_error *err)
 {
-	scoped_free struct wire_run *buf = NULL;
-
-	if (!t->inject)
-		return stasis_fail(err, STASIS_E_INTERNAL, "process %d has no parasite", t->pid);
-	buf = malloc(BATCH * sizeof(*buf));
-	if (!buf)
-		return stasis_fail(err, STASIS_E_NOMEM, "no memory for page runs");
-	for (size_t from = 0; from < nr; from += BATCH) {
-		const size_t now = nr - from < BATCH ? nr - from : BATCH;
-
-		if (write_batch(t->inject, file_fd, buf, runs + from, now, ret_digests + from,
-				err) < 0)
-			return -1;
-	}
-	return 0;
+	if (inject_write_begin(t, file_fd, runs, nr, ret_digests, err) < 0)
+		return -1;
+	return inject_write_end(t, err);
 }

@@ -40,11 +40,19 @@ uint64_t mem_save_fresh_id(struct mem_save *m);
 /* Fill the Mm record of a task (strings and arrays belong to m). */
 int mem_save_record(struct mem_save *m, struct task *t, Stasis__Mm *ret, struct stasis_error *err);
 
-/* Write into the image of this task (parasite in): its pages, with digests; the Object records of
- * everything it maps or registered; the content of those objects whose first holder in pre-order it
- * is; the "CORE" NT_FILE note. */
-int mem_save_write(struct mem_save *m, struct task *t, struct image_writer *w,
-		   struct stasis_error *err);
+/* Have the parasite, which is in, put together what mem_save_record() and inject_collect() will want. */
+int mem_save_ask(struct mem_save *m, struct task *t, struct stasis_error *err);
+
+/*
+ * Write into the image of this task (parasite in, asked by inject_collect()) its pages, with digests. The task
+ * does that itself; it may be busy with the last of them until the end, which adds the Object records of
+ * everything it maps or registered, the content of those objects whose first holder in pre-order it
+ * is, and the "CORE" NT_FILE note.
+ */
+int mem_save_begin_write(struct mem_save *m, struct task *t, struct image_writer *w,
+			 struct stasis_error *err);
+int mem_save_end_write(struct mem_save *m, struct task *t, struct image_writer *w,
+		       struct stasis_error *err);
 
 /* The segments of System V shared memory, for ipc_save_collect(). */
 struct ipc_memory mem_save_sysv(struct mem_save *m);

@@ -58,3 +58,17 @@ int save_policies(struct mem_save *m, struct task *t, Stasis__Mm *mm, struct sta
 		return 0;
 	return of_mappings(t, mm, err) < 0 ? -1 : of_threads(m, t, mm, err);
 }
+
+int mem_save_ask(struct mem_save *m, struct task *t, struct stasis_error *err)
+{
+	const struct save_task *st = &m->tasks[t->index];
+	scoped_free tracee_addr *mappings = calloc(st->vmas.nr + 1, sizeof(*mappings));
+	size_t nr = 0;
+
+	if (!mappings)
+		return stasis_fail(err, STASIS_E_NOMEM, "NUMA policies");
+	for (size_t i = 0; i < st->vmas.nr; i++)
+		if (!st->sv[i].is_skipped)
+			mappings[nr++] = st->vmas.v[i].start;
+	return inject_collect_ahead(t, mappings, nr, err);
+}

@@ -64,6 +64,7 @@ struct save_task {
 	int pagemap_fd;
 	uint64_t vdso_start, vdso_end;
 	uint8_t *vdso; /* its bytes */
+	struct save_batch *batch; /* pages on their way, see save_write.c */
 };
 
 struct mem_save {

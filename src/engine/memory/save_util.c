@@ -34,6 +34,7 @@ static void task_done(struct save_task *st)
 	run_list_done(&st->runs);
 	run_list_done(&st->inherited);
 	run_list_done(&st->guards);
+	free(st->batch);
 	free(st->objects);
 	if (st->pagemap_fd >= 0)
 		(void)close(st->pagemap_fd); /* only read from */

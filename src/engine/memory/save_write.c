@@ -22,7 +22,7 @@
 #define BOUNCE_LEN    (1u << 20)
 
 /* Runs waiting to be written by the task. */
-struct batch {
+struct save_batch {
 	struct task *t;
 	struct image_writer *w;
 	size_t nr;
@@ -32,11 +32,16 @@ struct batch {
 	uint64_t digests[BATCH_RUNS];
 };
 
-static int flush(struct batch *b, struct stasis_error *err)
+static int begin_flush(struct save_batch *b, struct stasis_error *err)
+{
+	return b->nr ? inject_write_begin(b->t, image_draft_fd(b->w), b->runs, b->nr, b->digests, err) : 0;
+}
+
+static int end_flush(struct save_batch *b, struct stasis_error *err)
 {
 	if (b->nr == 0)
 		return 0;
-	if (inject_write_runs(b->t, image_draft_fd(b->w), b->runs, b->nr, b->digests, err) < 0)
+	if (inject_write_end(b->t, err) < 0)
 		return -1;
 	for (size_t i = 0; i < b->nr; i++)
 		image_set_digest(b->w, b->segments[i], b->digests[i]);
@@ -47,6 +52,11 @@ static int flush(struct batch *b, struct stasis_error *err)
 	return 0;
 }
 
+static int flush(struct save_batch *b, struct stasis_error *err)
+{
+	return begin_flush(b, err) < 0 ? -1 : end_flush(b, err);
+}
+
 /* Whether the task itself reads this mapping, whatever its threads may do with protection keys at the moment. */
 static bool reads_itself(const struct vma *v)
 {
@@ -54,7 +64,7 @@ static bool reads_itself(const struct vma *v)
 }
 
 /* A run the task cannot read by itself: through /proc/PID/mem, which overrides the protection. */
-static int write_unreadable(struct batch *b, const struct run *run, uint64_t offset, size_t segment,
+static int write_unreadable(struct save_batch *b, const struct run *run, uint64_t offset, size_t segment,
 			    struct stasis_error *err)
 {
 	scoped_fd int mem = openat(b->t->procfd, "mem", O_RDONLY | O_CLOEXEC);
@@ -72,7 +82,7 @@ static int write_unreadable(struct batch *b, const struct run *run, uint64_t off
 	return 0;
 }
 
-static int add_to_batch(struct batch *b, const struct run *run, uint64_t offset, size_t segment,
+static int add_to_batch(struct save_batch *b, const struct run *run, uint64_t offset, size_t segment,
 			struct stasis_error *err)
 {
 	b->runs[b->nr] = (struct page_run){ run->addr, run->len, offset };
@@ -83,7 +93,7 @@ static int add_to_batch(struct batch *b, const struct run *run, uint64_t offset,
 }
 
 /* Segment for [addr, addr + memsz) of which the first filesz bytes are stored. */
-static int put_segment(struct batch *b, const struct vma *v, tracee_addr addr, uint64_t filesz,
+static int put_segment(struct save_batch *b, const struct vma *v, tracee_addr addr, uint64_t filesz,
 		       uint64_t memsz, struct stasis_error *err)
 {
 	struct image_segment seg = {
@@ -106,7 +116,7 @@ static int put_segment(struct batch *b, const struct vma *v, tracee_addr addr, u
 }
 
 /* One run; next is where the following one, or the end of the mapping, is. */
-static int put_run(struct batch *b, const struct vma *v, const struct run *run, tracee_addr next,
+static int put_run(struct save_batch *b, const struct vma *v, const struct run *run, tracee_addr next,
 		   struct stasis_error *err)
 {
 	tracee_addr at = run->addr, end = run->addr + run->len, stop;
@@ -124,7 +134,7 @@ static int put_run(struct batch *b, const struct vma *v, const struct run *run, 
 	return 0;
 }
 
-static int put_vma(struct batch *b, const struct save_task *st, size_t vma, struct stasis_error *err)
+static int put_vma(struct save_batch *b, const struct save_task *st, size_t vma, struct stasis_error *err)
 {
 	const struct save_vma *sv = &st->sv[vma];
 	const struct vma *v = &st->vmas.v[vma];
@@ -150,18 +160,20 @@ static int put_vma(struct batch *b, const struct save_task *st, size_t vma, stru
 	return 0;
 }
 
-static int write_pages(struct save_task *st, struct image_writer *w, struct stasis_error *err)
+int mem_save_begin_write(struct mem_save *m, struct task *t, struct image_writer *w,
+			 struct stasis_error *err)
 {
-	scoped_free struct batch *b = calloc(1, sizeof(*b));
+	struct save_task *st = &m->tasks[t->index];
+	struct save_batch *b = st->batch = calloc(1, sizeof(*b));
 
 	if (!b)
 		return stasis_fail(err, STASIS_E_NOMEM, "list of pages to write");
-	b->t = st->t;
+	b->t = t;
 	b->w = w;
 	for (size_t i = 0; i < st->vmas.nr; i++)
 		if (!st->sv[i].is_skipped && put_vma(b, st, i, err) < 0)
 			return -1;
-	return flush(b, err);
+	return begin_flush(b, err);
 }
 
 static int put_object_record(struct mem_save *m, struct save_object *o, struct image_writer *w,
@@ -197,12 +209,14 @@ static int write_objects(struct mem_save *m, struct save_task *st, struct image_
 	return 0;
 }
 
-int mem_save_write(struct mem_save *m, struct task *t, struct image_writer *w,
-		   struct stasis_error *err)
+int mem_save_end_write(struct mem_save *m, struct task *t, struct image_writer *w,
+		       struct stasis_error *err)
 {
 	struct save_task *st = &m->tasks[t->index];
 
-	if (write_pages(st, w, err) < 0 || write_objects(m, st, w, err) < 0)
+	if (end_flush(st->batch, err) < 0 || write_objects(m, st, w, err) < 0)
 		return -1;
+	free(st->batch);
+	st->batch = NULL;
 	return save_note_files(m, st, w, err);
 }

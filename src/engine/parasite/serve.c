@@ -112,6 +112,7 @@ static int32_t execute(struct wire_area *a, const struct wire_request *req, int 
 	case WIRE_OP_TASK:
 		task_collect(&a->task);
 		thread_collect(&((struct wire_thread *)a->threads)->result);
+		collect_policies(a, req->a[0]);
 		return 0;
 	case WIRE_OP_WAIT:
 		wait_threads(a, req->a[0]);

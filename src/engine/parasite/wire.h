@@ -52,7 +52,7 @@ struct wire_thread {
 };
 
 enum wire_op {
-	WIRE_OP_TASK = 1,  /* fill area.task and the first thread's result */
+	WIRE_OP_TASK = 1,  /* fill area.task and the first thread's result; and WIRE_OP_POLICIES */
 	WIRE_OP_WAIT,	   /* until a[0] threads are done */
 	WIRE_OP_WRITE,	   /* a[0] runs in the buffer into the descriptor that comes along */
 	WIRE_OP_TIMERS,	   /* a[0] ids in the buffer, replaced by the values */

@@ -70,6 +70,15 @@ static int check_run(struct task *t, const struct page_run *run, uint8_t *from_f
 	return 0;
 }
 
+static int ask_pid(struct task *t, struct stasis_error *err)
+{
+	int64_t result;
+
+	if (inject_syscall(t, 39 /* getpid */, (const uint64_t[6]){0}, &result, err) < 0)
+		return -1;
+	return result == t->pid ? 0 : stasis_fail(err, STASIS_E_INTERNAL, "getpid: %" PRId64, result);
+}
+
 static int check_file(struct task *t, int fd, const struct page_run *runs, size_t nr, uint64_t bytes,
 		      const uint64_t *digests, struct stasis_error *err)
 {
@@ -84,14 +93,16 @@ static int check_file(struct task *t, int fd, const struct page_run *runs, size_
 	return bad;
 }
 
-static int write_memory(struct task *t, struct stasis_error *err)
+/* The subject may be busy with the last of it while it is asked for something else. */
+static int write_memory(struct task *t, bool is_asked, struct stasis_error *err)
 {
 	scoped_fd int fd = memfd_create("image", MFD_CLOEXEC);
 	struct page_run runs[MAX_RUNS];
 	uint64_t digests[MAX_RUNS], bytes;
 	size_t nr = find_runs(t->pid, runs, &bytes);
 
-	if (inject_write_runs(t, fd, runs, nr, digests, err) < 0)
+	if (inject_write_begin(t, fd, runs, nr, digests, err) < 0 || (is_asked && ask_pid(t, err) < 0) ||
+	    inject_write_end(t, err) < 0)
 		return -1;
 	return check_file(t, fd, runs, nr, bytes, digests, err);
 }
@@ -109,11 +120,39 @@ static int check_collected(struct task *t, struct stasis_error *err)
 	return task->brk ? 0 : stasis_fail(err, STASIS_E_INTERNAL, "no brk");
 }
 
+/* A policy is told of the mappings that were asked for ahead, and of others. */
+static int check_policies(struct task *t, struct stasis_error *err)
+{
+	struct parasite_policy list[3] = {{.addr = t->stat.start_stack}, {.addr = t->stat.start_code}, {.addr = 1}};
+
+	if (inject_policies(t, list, 3, err) < 0)
+		return -1;
+	for (size_t i = 0; i < 3; i++)
+		if (list[i].mode)
+			return stasis_fail(err, STASIS_E_INTERNAL, "address %zu: policy %u", i, list[i].mode);
+	return list[0].addr == t->stat.start_stack && list[2].addr == 1
+		       ? 0
+		       : stasis_fail(err, STASIS_E_INTERNAL, "policies of other addresses");
+}
+
+static int ask_all(struct tree *tree, struct stasis_error *err)
+{
+	struct task *t;
+	size_t i;
+
+	tree_for_each(tree, i, t) {
+		const tracee_addr mappings[] = {t->stat.start_stack, t->stat.start_code};
+
+		if (t->state != TASK_ZOMBIE && inject_collect_ahead(t, mappings, 2, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int cycle(struct session *s, const struct subject *sub, int round, struct stasis_error *err)
 {
 	scoped(tree_resumep) struct tree *tree = NULL;
 	struct task *t;
-	int64_t result;
 	size_t i;
 
 	if (tree_stop(s, sub->pid, round % 4 != 3, NULL, 0, STOP_TIMEOUT_MS, &tree, err) < 0)
@@ -124,18 +163,16 @@ static int cycle(struct session *s, const struct subject *sub, int round, struct
 		return 0; /* a stop alone */
 	if (inject_open_all(s, tree, err) < 0)
 		return -1;
+	if (round % 2 && ask_all(tree, err) < 0)
+		return -1;
 	if (round % 5 == 1)
-		return 0; /* in and out */
+		return 0; /* in and out, with an answer or without that nobody has waited for */
 	tree_for_each(tree, i, t) {
 		if (t->state == TASK_ZOMBIE)
 			continue;
-		if (check_collected(t, err) < 0)
+		if (check_collected(t, err) < 0 || check_policies(t, err) < 0 || ask_pid(t, err) < 0)
 			return -1;
-		if (inject_syscall(t, 39 /* getpid */, (const uint64_t[6]){0}, &result, err) < 0)
-			return -1;
-		if (result != t->pid)
-			return stasis_fail(err, STASIS_E_INTERNAL, "getpid: %" PRId64, result);
-		if (round % 5 == 4 && write_memory(t, err) < 0)
+		if (round % 5 == 4 && write_memory(t, round % 2, err) < 0)
 			return -1;
 	}
 	return 0;

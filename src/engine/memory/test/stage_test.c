@@ -371,7 +371,8 @@ static int dump_task(struct mem_save *m, struct task *t, int dirfd, struct stasi
 	    image_put_record(w, IMAGE_TAG_INFO, &info.base, err) < 0 ||
 	    image_put_record(w, IMAGE_TAG_PROCESS, &proc.base, err) < 0 ||
 	    mem_save_record(m, t, &mm, err) < 0 ||
-	    image_put_record(w, IMAGE_TAG_MM, &mm.base, err) < 0 || mem_save_write(m, t, w, err) < 0 ||
+	    image_put_record(w, IMAGE_TAG_MM, &mm.base, err) < 0 || mem_save_begin_write(m, t, w, err) < 0 ||
+	    mem_save_end_write(m, t, w, err) < 0 ||
 	    image_seal(w, err) < 0 || image_commit_all(&w, 1, dirfd, err) < 0)
 		return -1;
 	printf("# image of %d: %" PRIu64 " bytes, %zu mappings, %zu inherited runs\n", (int)t->pid,
