@@ -91,13 +91,19 @@ int inject_syscall(struct task *t, long nr, const uint64_t args[6], int64_t *ret
 int inject_syscall_data(struct task *t, long nr, const uint64_t args[6], unsigned mask, void *data,
 			size_t len, int64_t *ret, struct stasis_error *err);
 
+/* A system call to be made in a thread in ptrace-stop, and what it gave: -errno if it failed. */
+struct remote_call {
+	pid_t tid;
+	long nr;
+	uint64_t args[6];
+	int64_t result;
+};
+
 /*
- * Lower level, shared with restore (restore/hand_over.c): one remote system call in a thread in
- * ptrace-stop, executed at `gadget`, the address of a `syscall` instruction in that process.
- * Registers are set to `base` with the call's arguments; the thread's registers are changed
- * afterwards, set them yourself.
+ * Lower level, for restore (restore/hand_over.c): calls in different threads, all of which make theirs at the
+ * same time, at `gadget`, the address of a `syscall` instruction in each of their processes. Afterwards they
+ * stand at the exit of the call, their registers changed: set them yourself.
  */
-int remote_syscall_at(pid_t tid, tracee_addr gadget, const struct arch_regs *base, long nr,
-		      const uint64_t args[6], int64_t *ret, struct stasis_error *err);
+int remote_syscalls_at(struct remote_call *calls, size_t nr, tracee_addr gadget, struct stasis_error *err);
 
 #endif

@@ -136,20 +136,48 @@ int remote_wait(struct thread *th, enum remote_stop want, int how, struct stasis
 	}
 }
 
-int remote_syscall_at(pid_t tid, tracee_addr gadget, const struct arch_regs *base, long nr,
-		      const uint64_t args[6], int64_t *ret, struct stasis_error *err)
+static int begin_call(const struct remote_call *c, tracee_addr gadget, struct stasis_error *err)
 {
-	struct thread th = {.tid = tid, .is_seized = true};
-	struct arch_regs r = *base;
+	struct thread th = {.tid = c->tid, .is_seized = true};
+	struct arch_regs r;
 
-	arch_set_call(&r, gadget, nr, args);
-	/* once to its entry, once to its exit */
-	if (remote_set_regs(&th, &r, err) < 0 || remote_go(&th, PTRACE_SYSCALL, err) < 0 ||
-	    remote_wait(&th, REMOTE_SYSCALL, PTRACE_SYSCALL, err) < 0 ||
-	    remote_go(&th, PTRACE_SYSCALL, err) < 0 ||
-	    remote_wait(&th, REMOTE_SYSCALL, PTRACE_SYSCALL, err) < 0 ||
-	    remote_get_regs(&th, &r, err) < 0)
+	if (remote_get_regs(&th, &r, err) < 0)
 		return -1;
-	*ret = arch_syscall_result(&r);
+	arch_set_call(&r, gadget, c->nr, c->args);
+	return remote_set_regs(&th, &r, err) < 0 ? -1 : remote_go(&th, PTRACE_SYSCALL, err);
+}
+
+/* From the entry on. */
+static int pass_call(const struct remote_call *c, struct stasis_error *err)
+{
+	struct thread th = {.tid = c->tid, .is_seized = true};
+
+	if (remote_wait(&th, REMOTE_SYSCALL, PTRACE_SYSCALL, err) < 0)
+		return -1;
+	return remote_go(&th, PTRACE_SYSCALL, err);
+}
+
+static int end_call(struct remote_call *c, struct stasis_error *err)
+{
+	struct thread th = {.tid = c->tid, .is_seized = true};
+	struct arch_regs r;
+
+	if (remote_wait(&th, REMOTE_SYSCALL, PTRACE_SYSCALL, err) < 0 || remote_get_regs(&th, &r, err) < 0)
+		return -1;
+	c->result = arch_syscall_result(&r);
+	return 0;
+}
+
+int remote_syscalls_at(struct remote_call *calls, size_t nr, tracee_addr gadget, struct stasis_error *err)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (begin_call(&calls[i], gadget, err) < 0)
+			return -1;
+	for (size_t i = 0; i < nr; i++)
+		if (pass_call(&calls[i], err) < 0)
+			return -1;
+	for (size_t i = 0; i < nr; i++)
+		if (end_call(&calls[i], err) < 0)
+			return -1;
 	return 0;
 }

@@ -178,38 +178,49 @@ static int fix_timed_call(struct restore *r, struct restore_proc *p, size_t k,
 	return 0;
 }
 
-/* The thread stands at the exit of the remote call, where the kernel does not look for system calls to
+/* Remote system calls in threads that wait in the restorer, each in another. */
+struct calls {
+	size_t nr;
+	struct remote_call *list;
+};
+
+static void calls_done(struct calls *c)
+{
+	free(c->list);
+}
+
+static void add_call(struct calls *c, pid_t tid, long nr, uint64_t arg0, uint64_t arg1)
+{
+	c->list[c->nr++] = (struct remote_call){.tid = tid, .nr = nr, .args = {arg0, arg1}};
+}
+
+/* The threads stand at the exit of the remote calls, where the kernel does not look for system calls to
  * restart. It does at the stop of an interrupt, which comes before any instruction is executed. */
-static int leave_syscall_stop(pid_t tid, struct stasis_error *err)
+static int leave_syscall_stops(const struct calls *c, struct stasis_error *err)
 {
-	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0 ||
-	    ptrace(PTRACE_CONT, tid, NULL, NULL) < 0)
-		return stasis_fail_errno(err, STASIS_E_INTERNAL, "interrupt thread %d", tid);
-	return await_stop(tid, err);
+	for (size_t i = 0; i < c->nr; i++)
+		if (ptrace(PTRACE_INTERRUPT, c->list[i].tid, NULL, NULL) < 0 ||
+		    ptrace(PTRACE_CONT, c->list[i].tid, NULL, NULL) < 0)
+			return stasis_fail_errno(err, STASIS_E_INTERNAL, "interrupt thread %d", c->list[i].tid);
+	for (size_t i = 0; i < c->nr; i++)
+		if (await_stop(c->list[i].tid, err) < 0)
+			return -1;
+	return 0;
 }
 
-/* One remote system call in a thread that waits in the restorer. */
-static int call_in(struct restore *r, pid_t tid, long nr, const uint64_t args[6], struct stasis_error *err)
+static int make_calls(struct restore *r, const struct calls *c, struct stasis_error *err)
 {
-	struct arch_regs base;
-	int64_t result;
-
-	if (ptrace(PTRACE_GETREGS, tid, NULL, &base.u) < 0)
-		return stasis_fail_errno(err, STASIS_E_INTERNAL, "registers of %d", tid);
-	if (remote_syscall_at(tid, args_gadget_address(r), &base, nr, args, &result, err) < 0)
+	if (remote_syscalls_at(c->list, c->nr, args_gadget_address(r), err) < 0)
 		return -1;
-	if (result < 0) {
-		errno = (int)-result;
-		return stasis_fail_errno(err, STASIS_E_INTERNAL, "system call %ld in %d", nr, tid);
+	for (size_t i = 0; i < c->nr; i++) {
+		const struct remote_call *call = &c->list[i];
+
+		if (call->result >= 0)
+			continue;
+		errno = (int)-call->result;
+		return stasis_fail_errno(err, STASIS_E_INTERNAL, "system call %ld in %d", call->nr, call->tid);
 	}
-	return leave_syscall_stop(tid, err);
-}
-
-static int unmap_zone(struct restore *r, struct restore_proc *p, struct stasis_error *err)
-{
-	const uint64_t args[6] = {mem_load_zone(r->mem), args_zone_bytes(r)};
-
-	return call_in(r, tid_of(p, 0), SYS_munmap, args, err);
+	return 0;
 }
 
 /*
@@ -284,24 +295,35 @@ static void send_signals(struct restore *r)
 		(void)kill((pid_t)r->procs[0].process->pid, r->opts->signal_root);
 }
 
-static int unmap_zones(struct restore *r, struct stasis_error *err)
+/* Until now the first thread's has bound the process to its parent. */
+static void add_pdeath_signal(const struct restore *r, const struct restore_proc *p, size_t k, struct calls *c)
 {
-	for (size_t i = 0; i < r->nr; i++)
-		if (r->procs[i].nr_threads && unmap_zone(r, &r->procs[i], err) < 0)
-			return -1;
-	return 0;
+	uint32_t sig = p->threads[k]->pdeath_signal;
+
+	if (sig != args_pdeath_signal(r, p, k))
+		add_call(c, tid_of(p, k), SYS_prctl, PR_SET_PDEATHSIG, sig);
 }
 
-/* Until now the first thread's has bound the process to its parent. */
-static int set_pdeath_signal(struct restore *r, struct restore_proc *p, size_t k,
-			     struct arch_regs *regs, struct stasis_error *err)
+/* First threads make a second call right behind the first: every process unmaps the restorer. */
+static int make_last_calls(struct restore *r, struct stasis_error *err)
 {
-	const uint64_t args[6] = {PR_SET_PDEATHSIG, p->threads[k]->pdeath_signal};
+	scoped(calls_done) struct calls firsts = {.list = calloc(r->nr + 1, sizeof(*firsts.list))};
+	scoped(calls_done) struct calls others = {.list = calloc(r->nr_threads + 1, sizeof(*others.list))};
+	scoped(calls_done) struct calls unmaps = {.list = calloc(r->nr + 1, sizeof(*unmaps.list))};
 
-	(void)regs;
-	if (args[1] == args_pdeath_signal(r, p, k))
-		return 0;
-	return call_in(r, tid_of(p, k), SYS_prctl, args, err);
+	if (!firsts.list || !others.list || !unmaps.list)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for %zu threads", r->nr_threads);
+	for (size_t i = 0; i < r->nr; i++)
+		for (size_t k = 0; k < r->procs[i].nr_threads; k++) {
+			add_pdeath_signal(r, &r->procs[i], k, k ? &others : &firsts);
+			if (k == 0)
+				add_call(&unmaps, tid_of(&r->procs[i], 0), SYS_munmap,
+					 mem_load_zone(r->mem), args_zone_bytes(r));
+		}
+	if (make_calls(r, &firsts, err) < 0 || make_calls(r, &others, err) < 0 ||
+	    make_calls(r, &unmaps, err) < 0)
+		return -1;
+	return leave_syscall_stops(&others, err) < 0 ? -1 : leave_syscall_stops(&unmaps, err);
 }
 
 static int drop_exitkill(struct restore *r, struct restore_proc *p, size_t k, struct arch_regs *regs,
@@ -368,7 +390,7 @@ int hand_over_run(struct restore *r, struct stasis_error *err)
 	if (!regs)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for registers");
 	if (for_each_thread(r, prepare_one, regs, err) < 0 ||
-	    for_each_thread(r, set_pdeath_signal, NULL, err) < 0 || unmap_zones(r, err) < 0 ||
+	    make_last_calls(r, err) < 0 ||
 	    for_each_thread(r, put_regs_one, regs, err) < 0 || commit(r, err) < 0)
 		return -1;
 	send_signals(r);
