@@ -8,6 +8,7 @@
 #include "dump/plan.h"
 #include "image/names.h"
 #include "lib/fault.h"
+#include "lib/parallel.h"
 #include "lib/scoped.h"
 
 #include <signal.h>
@@ -170,12 +171,53 @@ static int fill_cgroups(const struct thread *th, const Stasis__Process *process,
 				      &ret->n_cgroups, err);
 }
 
+/* Threads of a process and the cgroups of its first. */
+struct places {
+	const struct task *t;
+	char *cgroups;	    /* as the file has them */
+	bool *is_elsewhere; /* each thread: its own differ */
+};
+
+static void places_done(struct places *pl)
+{
+	free(pl->cgroups);
+	free(pl->is_elsewhere);
+}
+
+/* What cannot be read counts as another: the record's reader says why. */
+static int compare_cgroups(void *arg, size_t i, struct stasis_error *err)
+{
+	const struct places *pl = arg;
+	char name[64];
+
+	(void)err;
+	(void)snprintf(name, sizeof(name), "task/%d/cgroup", pl->t->threads[i].tid);
+	pl->is_elsewhere[i] = !ns_cgroups_are(pl->t->procfd, name, pl->cgroups);
+	return 0;
+}
+
+static int find_places(const struct task *t, struct places *ret, struct stasis_error *err)
+{
+	ret->t = t;
+	ret->is_elsewhere = calloc(t->nr_threads, sizeof(*ret->is_elsewhere));
+	if (!ret->is_elsewhere)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for %zu threads", t->nr_threads);
+	if (t->nr_threads < 2)
+		return 0;
+	if (ns_cgroups_read_text(t->procfd, "cgroup", &ret->cgroups, err) < 0)
+		return -1;
+	return parallel_each(t->nr_threads, compare_cgroups, ret, err);
+}
+
 static int put_threads(struct dump_plan *p, struct task *t, const Stasis__Process *process,
 		       const struct parasite_thread *inside, const struct task_pending *pending,
 		       struct arena *a, struct image_writer *w, struct stasis_error *err)
 {
+	scoped(places_done) struct places places = {.t = NULL};
 	struct session *s = p->s;
 
+	if (find_places(t, &places, err) < 0)
+		return -1;
 	for (size_t i = 0; i < t->nr_threads; i++) {
 		Stasis__Thread record;
 
@@ -184,7 +226,8 @@ static int put_threads(struct dump_plan *p, struct task *t, const Stasis__Proces
 		if (dump_thread_record(s, &t->threads[i], &inside[i], &pending->threads[i],
 				       &p->seccomp[t->index].threads[i], a, &record, err) < 0)
 			return -1;
-		if (i && fill_cgroups(&t->threads[i], process, a, &record, err) < 0)
+		if (i && places.is_elsewhere[i] &&
+		    fill_cgroups(&t->threads[i], process, a, &record, err) < 0)
 			return -1;
 		if (image_put_record(w, IMAGE_TAG_THREAD, &record.base, err) < 0)
 			return -1;

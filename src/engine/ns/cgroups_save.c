@@ -7,6 +7,7 @@
 
 #include "lib/io.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -37,20 +38,43 @@ static int parse_line(char *line, struct arena *a, Stasis__CgroupPlace **ret, st
 	return p->hierarchy && p->path ? 0 : no_memory(err);
 }
 
+/* Empty on a kernel without cgroups. */
+int ns_cgroups_read_text(int procfd, const char *name, char **ret, struct stasis_error *err)
+{
+	size_t len;
+
+	if (io_read_file_at(procfd, name, CGROUP_MAX_BYTES, ret, &len, err) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return -1;
+	*ret = strdup("");
+	return *ret ? 0 : no_memory(err);
+}
+
+bool ns_cgroups_are(int procfd, const char *name, const char *text)
+{
+	scoped_fd int fd = openat(procfd, name, O_RDONLY | O_CLOEXEC);
+	size_t len = strlen(text);
+	char own[4096];
+
+	return fd >= 0 && len < sizeof(own) && read(fd, own, sizeof(own)) == (ssize_t)len &&
+	       memcmp(own, text, len) == 0;
+}
+
 int ns_cgroups_read(int procfd, const char *name, struct arena *a, Stasis__CgroupPlace ***ret,
 		    size_t *ret_nr, struct stasis_error *err)
 {
 	Stasis__CgroupPlace **list = arena_alloc(a, NS_MAX_HIERARCHIES * sizeof(*list));
 	scoped_free char *text = NULL;
 	char *save, *line;
-	size_t len, nr = 0;
+	size_t nr = 0;
 
 	if (!list)
 		return no_memory(err);
 	*ret = list;
 	*ret_nr = 0;
-	if (io_read_file_at(procfd, name, CGROUP_MAX_BYTES, &text, &len, err) < 0)
-		return errno == ENOENT ? 0 /* a kernel without cgroups */ : -1;
+	if (ns_cgroups_read_text(procfd, name, &text, err) < 0)
+		return -1;
 	for (line = strtok_r(text, "\n", &save); line && nr < NS_MAX_HIERARCHIES;
 	     line = strtok_r(NULL, "\n", &save))
 		if (parse_line(line, a, &list[nr++], err) < 0)

@@ -17,6 +17,10 @@
 int ns_cgroups_read(int procfd, const char *name, struct arena *a, Stasis__CgroupPlace ***ret,
 		    size_t *ret_nr, struct stasis_error *err);
 
+/* The file itself, to be freed; and whether another one of a thread says the same. */
+int ns_cgroups_read_text(int procfd, const char *name, char **ret, struct stasis_error *err);
+bool ns_cgroups_are(int procfd, const char *name, const char *text);
+
 struct ns_cgroups_of {
 	Stasis__CgroupPlace **list;
 	size_t nr;
