@@ -122,6 +122,7 @@ int session_init(struct session *s, stasis_log_fn fn, void *arg, enum stasis_log
 	if (fault_point("session.old-kernel", NULL) < 0)
 		s->caps.has_pagemap_scan = s->caps.has_timer_restore = false;
 	s->caps.thp_never = probe_thp_never();
+	s->caps.may_shadow_stack = arch_may_shadow_stack();
 	s->caps.xcr0 = arch_xcr0();
 	s->caps.xsave_size = arch_xsave_size();
 	return 0;

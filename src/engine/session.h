@@ -18,6 +18,7 @@ struct caps {
 	bool has_pagemap_scan;	 /* ioctl PAGEMAP_SCAN, Linux 6.7 */
 	bool has_map_files;	 /* /proc/PID/map_files may be opened */
 	bool has_timer_restore;	 /* PR_TIMER_CREATE_RESTORE_IDS, Linux 6.15 */
+	bool may_shadow_stack;	 /* this processor has any: to ask it takes long in a virtual machine */
 	bool thp_never;		 /* transparent huge pages are off system-wide */
 	uint64_t xcr0;		 /* enabled XSAVE components */
 	uint32_t xsave_size;	 /* bytes of a PTRACE_GETREGSET NT_X86_XSTATE area */

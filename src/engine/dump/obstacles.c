@@ -33,7 +33,7 @@ static void check_time_namespace(struct dump_plan *p, struct task *t, const char
 
 static void check_threads(struct dump_plan *p, struct task *t)
 {
-	const bool may_shadow = arch_may_shadow_stack();
+	const bool may_shadow = p->s->caps.may_shadow_stack;
 	struct stasis_error why;
 
 	for (size_t i = 0; i < t->nr_threads; i++)

@@ -63,7 +63,7 @@ static int check_seccomp(const struct thread *th, struct stasis_error *err)
 
 int inject_check(struct inject *in, struct stasis_error *err)
 {
-	const bool may_shadow = arch_may_shadow_stack();
+	const bool may_shadow = in->s->caps.may_shadow_stack;
 
 	for (size_t i = 0; i < in->t->nr_threads; i++) {
 		struct thread *th = &in->t->threads[i];

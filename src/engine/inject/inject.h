@@ -15,7 +15,7 @@
 int inject_open(struct session *s, struct task *t, struct stasis_error *err);
 
 /* Is there something about a stopped thread for which no code of ours can run in it? UNSUPPORTED, with
- * the way out. Of filters that confine it nothing is said here. may_shadow: arch_may_shadow_stack(). */
+ * the way out. Of filters that confine it nothing is said here. may_shadow: as in struct caps. */
 int inject_check_thread(struct thread *th, bool may_shadow, struct stasis_error *err);
 
 /* Same for many tasks, overlapping their start-up; skips zombies and tasks already open. */
