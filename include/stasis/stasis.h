@@ -61,6 +61,18 @@ struct stasis_fd_info {
 	dev_t rdev;
 };
 
+/*
+ * A process of the tree that is not saved: its place is (pid, relations, working directory, descriptors 0, 1 and
+ * 2, environment, limits, ignored signals), and a restart begins the program there anew. What it started is
+ * its own affair. It stands still for the time of the dump, as the others do, and gets the same signals.
+ */
+struct stasis_stand_in {
+	pid_t pid;
+	const char *label; /* dump: kept in the image; NULL is "" */
+	/* restart: NULL-terminated, instead of what was saved; NULL: that */
+	const char *const *argv, *const *env;
+};
+
 struct stasis_proc_info {
 	pid_t pid, ppid, pgrp, sid;
 	char name[17]; /* command name */
@@ -70,6 +82,10 @@ struct stasis_proc_info {
 	struct stasis_fd_info *fds;
 	size_t nr_obstacles; /* other than descriptors: mappings, task state */
 	char **obstacles;    /* one line each */
+	char *stand_in;	     /* in an image: its label when it is a stand-in, else NULL, as are the next */
+	char **argv;	     /* NULL-terminated, as the next two */
+	char **env;	     /* variables of its own ... */
+	char **env_of_root;  /* ... and those that the root's program was started with, too */
 };
 
 /* A tree in pre-order: a parent comes before its children. */
@@ -124,6 +140,8 @@ struct stasis_dump_opts {
 	size_t nr_choices;
 	const pid_t *skip_pids; /* processes not to be checkpointed (chkpnt -i, "i") */
 	size_t nr_skip_pids;
+	const struct stasis_stand_in *stand_ins;
+	size_t nr_stand_ins;
 	/* Called at one of the moments, may take its time, and returns 0 to go on, or -1 with *err: then the
 	 * dump fails with that error, and the tree runs on without any signal. Files that have their final
 	 * names already (STASIS_DUMP_DURABLE) stay; they are the caller's to delete. May be NULL. */
@@ -180,6 +198,8 @@ struct stasis_restore_opts {
 	size_t nr_choices;
 	const pid_t *skip_pids;
 	size_t nr_skip_pids;
+	const struct stasis_stand_in *stand_ins; /* pids as in the image; of these the arguments and environment */
+	size_t nr_stand_ins;
 	enum stasis_cgroup cgroup;
 	const char *cgroup_path; /* STASIS_CGROUP_JOIN: a cgroup's folder, or its name as in /proc/PID/cgroup */
 	unsigned pid_retry_s; /* busy pid: retries, one a second; locks: how long; 0 means 10 */

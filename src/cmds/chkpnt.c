@@ -33,6 +33,8 @@ static void fill_dump_opts(struct chkpnt_opts *o, const struct chkpnt_place *pla
 		.root = o->pid,
 		.flags = dump_flags(o),
 		.external = o->external,
+		.stand_ins = o->stand_ins,
+		.nr_stand_ins = o->nr_stand_ins,
 		.dirfd = place->dirfd,
 		.name = place->name,
 		.signal_root = o->is_check_only ? 0 : o->signal_root,

@@ -32,6 +32,8 @@ static const char help[] =
 	"  -I, --input-log=LOGFILE use the choices recorded in LOGFILE\n"
 	"      --external=LIST     what may end outside of the processes that are saved: unix,\n"
 	"                          sysv, stdio\n"
+	"      --stand-in=PID[,...] processes of the hierarchy that are not saved: a restart runs\n"
+	"                          their programs again, in their places\n"
 	"  -P, --pidfd=FD          the process is the one of the pidfd FD, instead of PID\n"
 	"  -q, --quiet             no warnings\n"
 	"  -v, --verbose           show what is saved\n"
@@ -46,6 +48,7 @@ enum {
 	OPT_HELP = 256,
 	OPT_VERSION,
 	OPT_EXTERNAL,
+	OPT_STAND_IN,
 };
 
 static const struct option long_options[] = {
@@ -65,6 +68,7 @@ static const struct option long_options[] = {
 	{"verbose", no_argument, NULL, 'v'},
 	{"debug", no_argument, NULL, 'X'},
 	{"external", required_argument, NULL, OPT_EXTERNAL},
+	{"stand-in", required_argument, NULL, OPT_STAND_IN},
 	{"help", no_argument, NULL, OPT_HELP},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{0},
@@ -74,7 +78,7 @@ static const struct option long_options[] = {
 struct raw {
 	bool has_scope_all, has_scope_one; /* -r or -j, -p */
 	bool has_i;
-	const char *signal_root, *signal_all, *pidfd, *external;
+	const char *signal_root, *signal_all, *pidfd, *external, *stand_in;
 };
 
 /* Options without argument; false when the letter is none of them. */
@@ -131,6 +135,9 @@ static bool take_value(int letter, struct chkpnt_opts *o, struct raw *raw)
 		return true;
 	case OPT_EXTERNAL:
 		raw->external = optarg;
+		return true;
+	case OPT_STAND_IN:
+		raw->stand_in = optarg;
 		return true;
 	default:
 		return false;
@@ -226,6 +233,24 @@ static int parse_external(const char *list, unsigned *ret, struct stasis_error *
 	return 0;
 }
 
+/* A list of pids, separated by commas. */
+static int parse_stand_ins(const char *list, struct chkpnt_opts *o, struct stasis_error *err)
+{
+	scoped_free char *copy = strdup(list);
+	char *rest = copy, *one;
+
+	if (!copy)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a list");
+	while ((one = strsep(&rest, ","))) {
+		if (o->nr_stand_ins == sizeof(o->stand_ins) / sizeof(o->stand_ins[0]))
+			return stasis_fail(err, STASIS_E_USAGE, "--stand-in: more than %zu processes",
+					   o->nr_stand_ins);
+		if (cmd_parse_pid(one, &o->stand_ins[o->nr_stand_ins++].pid, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int opts_check(struct chkpnt_opts *o, const struct raw *raw, int nr_args, char **args,
 		      struct stasis_error *err)
 {
@@ -236,6 +261,8 @@ static int opts_check(struct chkpnt_opts *o, const struct raw *raw, int nr_args,
 	if (raw->signal_all && cmd_parse_signal(raw->signal_all, &o->signal_all, err) < 0)
 		return -1;
 	if (raw->external && parse_external(raw->external, &o->external, err) < 0)
+		return -1;
+	if (raw->stand_in && parse_stand_ins(raw->stand_in, o, err) < 0)
 		return -1;
 	return take_target(nr_args, args, raw, &o->pid, err);
 }

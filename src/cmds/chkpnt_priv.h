@@ -15,6 +15,8 @@ struct chkpnt_opts {
 	bool is_check_only;    /* -n */
 	bool is_recursive;     /* -r, -j */
 	unsigned external;     /* --external: enum stasis_external */
+	struct stasis_stand_in stand_ins[64]; /* --stand-in */
+	size_t nr_stand_ins;
 	const char *dir;       /* -d */
 	const char *file;      /* -f */
 	const char *read_log;  /* -I */

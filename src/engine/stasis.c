@@ -90,6 +90,13 @@ int stasis_image_verify(int dirfd, const char *name, struct stasis_error *err)
 	return restore_verify(&s, dirfd, name, err);
 }
 
+static void free_strings(char **list)
+{
+	for (size_t i = 0; list && list[i]; i++)
+		free(list[i]);
+	free(list);
+}
+
 static void free_proc(struct stasis_proc_info *p)
 {
 	for (size_t i = 0; i < p->nr_fds; i++) {
@@ -100,6 +107,10 @@ static void free_proc(struct stasis_proc_info *p)
 		free(p->obstacles[i]);
 	free(p->fds);
 	free(p->obstacles);
+	free(p->stand_in);
+	free_strings(p->argv);
+	free_strings(p->env);
+	free_strings(p->env_of_root);
 }
 
 void stasis_tree_info_free(struct stasis_tree_info *info)

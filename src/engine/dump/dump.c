@@ -298,6 +298,22 @@ static int write_zombie(struct dump_plan *p, struct task *t, struct image_writer
 	return image_put_record(w, IMAGE_TAG_PROCESS, &process.base, err);
 }
 
+static int write_stand_in(struct dump_plan *p, struct task *t, struct image_writer *w,
+			  struct stasis_error *err)
+{
+	scoped(arena_done) struct arena a = {.head = NULL};
+	Stasis__Process process;
+
+	if (dump_stand_in_record(t, &a, &process, err) < 0)
+		return -1;
+	process.namespaces = ns_save_member(p->ns, t);
+	if (image_put_record(w, IMAGE_TAG_PROCESS, &process.base, err) < 0 ||
+	    ns_save_write(p->ns, t, dump_plan_fresh_object, p, w, err) < 0 ||
+	    fd_save_write(p->fds, t, w, err) < 0)
+		return -1;
+	return mem_save_end_write(p->mem, t, w, err); /* content of files without a name */
+}
+
 static int write_task(struct dump_plan *p, struct task *t, struct dump_common *c,
 		      struct image_writer *w, struct stasis_error *err)
 {
@@ -305,9 +321,9 @@ static int write_task(struct dump_plan *p, struct task *t, struct dump_common *c
 
 	if (put_info(p->s, t, c, w, err) < 0)
 		return -1;
-	result = t->state == TASK_ZOMBIE
-			 ? write_zombie(p, t, w, err)
-			 : write_live(p, t, &c->pending[t->index], w, err);
+	result = t->state == TASK_ZOMBIE ? write_zombie(p, t, w, err)
+		 : t->stand_in		 ? write_stand_in(p, t, w, err)
+					 : write_live(p, t, &c->pending[t->index], w, err);
 	if (result < 0)
 		return stasis_fail_prefix(err, "%s(%d)", t->comm, t->pid);
 	if (fault_point("dump.task-written", err) < 0)
@@ -362,7 +378,7 @@ static int write_drafts(struct dump_plan *p, const struct stasis_dump_opts *opts
 	if (fd_save_copy_files(p->fds, opts->dirfd, opts->flags & STASIS_DUMP_COPY_FILES, err) < 0)
 		return -1;
 	tree_for_each(p->tree, i, t)
-		if (t->state != TASK_ZOMBIE && mem_save_ask(p->mem, t, err) < 0)
+		if (task_is_saved(t) && mem_save_ask(p->mem, t, err) < 0)
 			return stasis_fail_prefix(err, "%s(%d)", t->comm, t->pid);
 	tree_for_each(p->tree, i, t)
 		if (write_task(p, t, c, d->w[i], err) < 0)

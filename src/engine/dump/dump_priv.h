@@ -36,6 +36,16 @@ int dump_thread_record(struct session *s, struct thread *th,
 		       const struct thread_seccomp *seccomp, struct arena *a, Stasis__Thread *ret,
 		       struct stasis_error *err);
 
+/* Ids and capabilities of a thread. */
+int dump_fill_creds(const struct thread *th, uint32_t securebits, struct arena *a,
+		    Stasis__Creds **ret, struct stasis_error *err);
+
+/* A process that a restart begins anew (task.stand_in): its place, and what it is begun with. */
+int dump_stand_in_record(struct task *t, struct arena *a, Stasis__Process *ret,
+			 struct stasis_error *err);
+/* stand_in.c: the latter. */
+int dump_fill_stand_in(struct task *t, struct arena *a, Stasis__StandIn **ret,
+		       struct stasis_error *err);
 
 /* The first thread of a process, which has ended: name, ids and scheduling, which others still see. */
 int dump_leader_record(struct task *t, const struct parasite_thread *living, struct arena *a,

@@ -59,7 +59,7 @@ int dump_check_tasks(struct dump_plan *p, struct stasis_error *err)
 		return -1;
 	(void)proc_read_ns(p->tree->tasks[0]->procfd, "ns/time", root_time);
 	tree_for_each(p->tree, i, t) {
-		if (t->state == TASK_ZOMBIE)
+		if (!task_is_saved(t))
 			continue;
 		check_time_namespace(p, t, root_time);
 		check_threads(p, t);

@@ -64,7 +64,7 @@ static int read_queue(pid_t tid, bool is_shared, struct arena *a, struct pending
 int dump_pending_read(struct task *t, struct arena *a, struct task_pending *ret,
 		      struct stasis_error *err)
 {
-	if (!t->nr_threads)
+	if (!task_is_saved(t))
 		return 0;
 	ret->threads = arena_alloc(a, t->nr_threads * sizeof(*ret->threads));
 	if (!ret->threads)

@@ -67,18 +67,43 @@ static int collect_ipc(struct dump_plan *p, struct stasis_error *err)
 			   p->obstacles[before].task->pid, p->obstacles[before].text);
 }
 
+/* One that has ended and was waited for is no part of what is being saved. */
+static int check_stand_ins(const struct stasis_dump_opts *opts, const struct tree *tree,
+			   struct stasis_error *err)
+{
+	for (size_t i = 0; i < opts->nr_stand_ins; i++) {
+		const struct task *t = NULL;
+
+		for (size_t k = 1; k < tree->nr_tasks && !t; k++)
+			if (tree->tasks[k]->pid == opts->stand_ins[i].pid)
+				t = tree->tasks[k];
+		if (!t)
+			return stasis_fail(err, STASIS_E_GONE,
+					   "process %d, which is not to be saved, is not below the root",
+					   opts->stand_ins[i].pid);
+		if (t->state == TASK_STOPPED)
+			return stasis_fail(err, STASIS_E_UNSUPPORTED,
+					   "%s(%d) is stopped by job control and cannot be begun anew so; "
+					   "continue it", t->comm, t->pid);
+	}
+	return 0;
+}
+
 int dump_plan_make(struct session *s, const struct stasis_dump_opts *opts, struct dump_plan *p,
 		   struct stasis_error *err)
 {
 	struct object_source objects = {.arg = p, .get = get_object, .fresh = dump_plan_fresh_object};
+	const struct tree_pick pick = {opts->skip_pids, opts->nr_skip_pids, opts->stand_ins,
+				       opts->nr_stand_ins};
 	unsigned timeout_ms = opts->stop_timeout_ms ? opts->stop_timeout_ms : DUMP_STOP_TIMEOUT_MS;
 	struct stasis_error task_err, fd_err;
 	int task_result, mem_result;
 
 	p->s = s;
 	p->warns = opts->flags & STASIS_DUMP_FORCE;
-	if (tree_stop(s, opts->root, opts->flags & STASIS_DUMP_RECURSIVE, opts->skip_pids,
-		      opts->nr_skip_pids, timeout_ms, &p->tree, err) < 0)
+	if (tree_stop(s, opts->root, opts->flags & STASIS_DUMP_RECURSIVE, &pick, timeout_ms,
+		      &p->tree, err) < 0 ||
+	    check_stand_ins(opts, p->tree, err) < 0)
 		return -1;
 	/* go on after an obstacle: the user wants to hear of all of them at once */
 	task_result = dump_check_tasks(p, &task_err);

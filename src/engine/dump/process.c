@@ -291,17 +291,35 @@ static void fill_from_inside(const struct parasite_task *in, Stasis__Process *re
 	ret->memory_merge = in->memory_merge != 0;
 }
 
-int dump_process_record(struct session *s, struct task *t, const struct parasite_task *from_inside,
-			const struct pending *pending, struct arena *a, Stasis__Process *ret,
-			struct stasis_error *err)
+static void fill_identity(struct task *t, Stasis__Process *ret)
 {
-	(void)s;
 	stasis__process__init(ret);
 	ret->pid = (uint32_t)t->vpid;
 	ret->ppid = (uint32_t)t->vppid;
 	ret->pgid = (uint32_t)t->vpgid;
 	ret->sid = (uint32_t)t->vsid;
 	ret->comm = t->comm;
+}
+
+int dump_stand_in_record(struct task *t, struct arena *a, Stasis__Process *ret,
+			 struct stasis_error *err)
+{
+	fill_identity(t, ret);
+	fill_stat(t, ret);
+	ret->umask = t->threads[0].status.umask;
+	if (fill_exit_signal(t, ret, err) < 0 || fill_place(t, a, ret, err) < 0 ||
+	    fill_rlimits(t, a, ret, err) < 0 || fill_oom_score(t, ret, err) < 0 ||
+	    fill_coredump_filter(t, ret, err) < 0 || fill_cgroups(t, a, ret, err) < 0)
+		return -1;
+	return dump_fill_stand_in(t, a, &ret->stand_in, err);
+}
+
+int dump_process_record(struct session *s, struct task *t, const struct parasite_task *from_inside,
+			const struct pending *pending, struct arena *a, Stasis__Process *ret,
+			struct stasis_error *err)
+{
+	(void)s;
+	fill_identity(t, ret);
 	ret->state = t->state == TASK_ZOMBIE	? STASIS__PROCESS_STATE__PROCESS_ZOMBIE
 		     : t->state == TASK_STOPPED ? STASIS__PROCESS_STATE__PROCESS_STOPPED
 						: STASIS__PROCESS_STATE__PROCESS_RUNNING;

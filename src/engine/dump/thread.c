@@ -58,8 +58,8 @@ static int fill_sched(struct thread *th, struct arena *a, Stasis__Thread *ret,
 	return ret->affinity.data ? 0 : stasis_fail(err, STASIS_E_NOMEM, "no memory for a record");
 }
 
-static int fill_creds(struct thread *th, const struct parasite_thread *inside, struct arena *a,
-		      Stasis__Thread *ret, struct stasis_error *err)
+int dump_fill_creds(const struct thread *th, uint32_t securebits, struct arena *a,
+		    Stasis__Creds **ret, struct stasis_error *err)
 {
 	const struct proc_status *st = &th->status;
 	Stasis__Creds *c = arena_alloc(a, sizeof(*c));
@@ -83,8 +83,8 @@ static int fill_creds(struct thread *th, const struct parasite_thread *inside, s
 	c->cap_bnd = st->cap_bnd;
 	c->cap_amb = st->cap_amb;
 	c->no_new_privs = st->no_new_privs;
-	c->securebits = inside->securebits;
-	ret->creds = c;
+	c->securebits = securebits;
+	*ret = c;
 	return c->groups ? 0 : stasis_fail(err, STASIS_E_NOMEM, "no memory for a record");
 }
 
@@ -178,7 +178,8 @@ int dump_thread_record(struct session *s, struct thread *th,
 	dump_timed_call(th, ret);
 	if (fill_from_inside(from_inside, a, ret, err) < 0 || fill_place(th, a, ret, err) < 0 ||
 	    fill_comm(from_inside, a, ret, err) < 0 || fill_sched(th, a, ret, err) < 0 ||
-	    fill_creds(th, from_inside, a, ret, err) < 0 || fill_robust_list(th, ret, err) < 0)
+	    dump_fill_creds(th, from_inside->securebits, a, &ret->creds, err) < 0 ||
+	    fill_robust_list(th, ret, err) < 0)
 		return stasis_fail_prefix(err, "thread %d", th->tid);
 	return 0;
 }
@@ -203,7 +204,7 @@ int dump_leader_record(struct task *t, const struct parasite_thread *living, str
 	record->personality = living->personality;
 	if (proc_read_status(t->leaderfd, "status", &leader.status, err) < 0 ||
 	    fill_sched(&leader, a, record, err) < 0 ||
-	    fill_creds(&leader, living, a, record, err) < 0 ||
+	    dump_fill_creds(&leader, living->securebits, a, &record->creds, err) < 0 ||
 	    proc_read_stat(t->leaderfd, "stat", &st, err) < 0)
 		return stasis_fail_prefix(err, "ended thread %d", t->pid);
 	ret->leader = record;

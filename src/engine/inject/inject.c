@@ -305,7 +305,7 @@ static int open_tasks(struct session *s, struct task **tasks, size_t nr, struct 
 
 int inject_open(struct session *s, struct task *t, struct stasis_error *err)
 {
-	if (t->inject || t->state == TASK_ZOMBIE)
+	if (t->inject || !task_is_saved(t))
 		return 0;
 	if (open_tasks(s, &t, 1, err) == 0)
 		return 0;
@@ -323,7 +323,7 @@ int inject_open_all(struct session *s, struct tree *tree, struct stasis_error *e
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for %zu processes",
 				   tree->nr_tasks);
 	tree_for_each(tree, i, t)
-		if (!t->inject && t->state != TASK_ZOMBIE)
+		if (!t->inject && task_is_saved(t))
 			todo[nr++] = t;
 	if (open_tasks(s, todo, nr, err) == 0)
 		return 0;

@@ -111,7 +111,7 @@ static int find_spaces(struct ipc_save *i, struct ns_save *ns, struct stasis_err
 	tree_for_each(i->tree, k, t) {
 		const Stasis__Membership *in = ns_save_member(ns, t);
 		bool is_own = in && in->ipc;
-		uint64_t ino = t->state == TASK_ZOMBIE ? 0 : ns_inode(t->procfd);
+		uint64_t ino = !task_is_saved(t) ? 0 : ns_inode(t->procfd);
 
 		/* another's, with strangers in it: said by ns/ */
 		if (!ino || find_space(i, ino) || (!is_own && ino != ours))

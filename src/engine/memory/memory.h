@@ -47,7 +47,7 @@ int mem_save_ask(struct mem_save *m, struct task *t, struct stasis_error *err);
  * Write into the image of this task (parasite in, asked by inject_collect()) its pages, with digests. The task
  * does that itself; it may be busy with the last of them until the end, which adds the Object records of
  * everything it maps or registered, the content of those objects whose first holder in pre-order it
- * is, and the "CORE" NT_FILE note.
+ * is, and the "CORE" NT_FILE note. For a process of which no memory is saved, the end alone.
  */
 int mem_save_begin_write(struct mem_save *m, struct task *t, struct image_writer *w,
 			 struct stasis_error *err);

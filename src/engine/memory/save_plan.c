@@ -100,7 +100,7 @@ static int list_mappings(void *arg, size_t task, struct stasis_error *err)
 	struct mem_save *m = arg;
 	struct save_task *st = &m->tasks[task];
 
-	if (st->t->state == TASK_ZOMBIE || vma_list_read(st->t->procfd, &st->vmas, err) == 0)
+	if (!task_is_saved(st->t) || vma_list_read(st->t->procfd, &st->vmas, err) == 0)
 		return 0;
 	return fail_task(st->t, err);
 }
@@ -113,7 +113,7 @@ static int plan_all(struct mem_save *m, struct stasis_error *err)
 	if (parallel_each(m->nr_tasks, list_mappings, m, err) < 0)
 		return -1;
 	tree_for_each(m->tree, i, t)
-		if (t->state != TASK_ZOMBIE && plan_task(m, i, err) < 0)
+		if (task_is_saved(t) && plan_task(m, i, err) < 0)
 			return fail_task(t, err);
 	return 0;
 }

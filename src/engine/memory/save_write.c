@@ -214,7 +214,7 @@ int mem_save_end_write(struct mem_save *m, struct task *t, struct image_writer *
 {
 	struct save_task *st = &m->tasks[t->index];
 
-	if (end_flush(st->batch, err) < 0 || write_objects(m, st, w, err) < 0)
+	if ((st->batch && end_flush(st->batch, err) < 0) || write_objects(m, st, w, err) < 0)
 		return -1;
 	free(st->batch);
 	st->batch = NULL;

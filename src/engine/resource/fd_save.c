@@ -100,6 +100,27 @@ static int join_lists(struct fd_save *c, struct stasis_error *err)
 	return 0;
 }
 
+/*
+ * What the new program is to find is 0, 1 and 2. A file that this one writes to is kept, too, so that a restart can
+ * cut it back; the new program opens it by itself. Its other descriptors are its own affair.
+ */
+static void choose_of_stand_in(struct fd_save *c, const struct task *t)
+{
+	for (size_t i = c->task_first[t->index]; i < c->task_first[t->index + 1]; i++) {
+		struct fd_entry *e = &c->entries[i];
+		char name[24];
+		struct stat st;
+
+		e->is_cloexec = e->fd > STDERR_FILENO;
+		if (!e->is_cloexec)
+			continue;
+		(void)snprintf(name, sizeof(name), "fd/%d", e->fd);
+		e->is_ignored = (e->flags & O_ACCMODE) == O_RDONLY || e->flags & O_PATH ||
+				fstatat(t->procfd, name, &st, 0) < 0 || !S_ISREG(st.st_mode) ||
+				!st.st_nlink;
+	}
+}
+
 static int list_all(struct fd_save *c, struct stasis_error *err)
 {
 	struct task *t;
@@ -113,8 +134,11 @@ static int list_all(struct fd_save *c, struct stasis_error *err)
 	if (parallel_each(c->tree->nr_tasks, list_task, c, err) < 0 || join_lists(c, err) < 0)
 		return -1;
 	tree_for_each(c->tree, i, t)
-		if (t->state != TASK_ZOMBIE)
+		if (t->state != TASK_ZOMBIE) {
+			if (t->stand_in)
+				choose_of_stand_in(c, t);
 			check_tables(c, t);
+		}
 	return 0;
 }
 
@@ -394,7 +418,7 @@ static int put_table(struct fd_save *c, const struct task *t, struct image_write
 		list[table.n_fds++] = fd;
 	}
 	table.fds = list;
-	if (locks_save_table(c, t, &table, err) < 0)
+	if (!t->stand_in && locks_save_table(c, t, &table, err) < 0)
 		return -1;
 	return image_put_record(w, IMAGE_TAG_FDTABLE, &table.base, err);
 }

@@ -470,32 +470,37 @@ static void take_used_cpu(const Stasis__Process *p, uint64_t limit[2])
 }
 
 /* A limit above our own hard limit needs CAP_SYS_RESOURCE: without it ours is the most there is. */
+bool args_limit(struct restore *r, const struct restore_proc *p, const Stasis__Rlimit *l,
+		uint64_t ret[2])
+{
+	bool may_raise = r->own_caps >> CAP_SYS_RESOURCE & 1 && !ns_load_has_user(r->ns, p->index);
+	struct rlimit own;
+
+	if (l->resource >= RESTORER_NLIMITS || getrlimit((int)l->resource, &own) < 0)
+		return false;
+	ret[0] = l->cur;
+	ret[1] = l->max;
+	if (l->resource == RLIMIT_CPU)
+		take_used_cpu(p->process, ret);
+	if (l->max > own.rlim_max && !may_raise) {
+		s_info(r->s, "%s(%u): limit %u stays at this session's hard limit", p->process->comm,
+		       p->process->pid, l->resource);
+		ret[1] = own.rlim_max;
+		if (l->cur > own.rlim_max)
+			ret[0] = own.rlim_max;
+	}
+	return true;
+}
+
 static void fill_rlimits(struct restore *r, struct zone *z, const struct restore_proc *proc,
 			 struct restorer_args *a)
 {
 	const Stasis__Process *p = proc->process;
-	bool may_raise = r->own_caps >> CAP_SYS_RESOURCE & 1 && !ns_load_has_user(r->ns, proc->index);
 	uint64_t limits[RESTORER_NLIMITS][2] = {{0}};
 
-	for (size_t i = 0; i < p->n_rlimits; i++) {
-		const Stasis__Rlimit *l = p->rlimits[i];
-		struct rlimit own;
-
-		if (l->resource >= RESTORER_NLIMITS || getrlimit((int)l->resource, &own) < 0)
-			continue;
-		limits[l->resource][0] = l->cur;
-		limits[l->resource][1] = l->max;
-		if (l->resource == RLIMIT_CPU)
-			take_used_cpu(p, limits[l->resource]);
-		if (l->max > own.rlim_max && !may_raise) {
-			s_info(r->s, "%s(%u): limit %u stays at this session's hard limit", p->comm,
-			       p->pid, l->resource);
-			limits[l->resource][1] = own.rlim_max;
-			if (l->cur > own.rlim_max)
-				limits[l->resource][0] = own.rlim_max;
-		}
-		a->rlimits_mask |= 1u << l->resource;
-	}
+	for (size_t i = 0; i < p->n_rlimits; i++)
+		if (args_limit(r, proc, p->rlimits[i], limits[p->rlimits[i]->resource % RESTORER_NLIMITS]))
+			a->rlimits_mask |= 1u << p->rlimits[i]->resource;
 	a->rlimits = put(z, limits, sizeof(limits));
 }
 

@@ -166,7 +166,8 @@ static bool somebody_died(const struct restore *r)
 		scoped_fd int procfd = -1;
 		struct proc_stat st;
 
-		if (!r->procs[i].mm || !r->shared->slots[i].is_created)
+		if (!r->procs[i].fdtable || !r->shared->slots[i].is_created ||
+		    r->shared->slots[i].is_off)
 			continue;
 		procfd = proc_open((pid_t)r->procs[i].process->pid, NULL);
 		if (procfd < 0)
@@ -178,8 +179,7 @@ static bool somebody_died(const struct restore *r)
 	return false;
 }
 
-/* Until *word, which the restorers count up, is `want`. */
-static int await_count(struct restore *r, uint32_t *word, size_t want, struct stasis_error *err)
+int build_await(struct restore *r, uint32_t *word, size_t want, struct stasis_error *err)
 {
 	const struct timespec poll = {.tv_nsec = READY_POLL_NS};
 	uint32_t seen;
@@ -216,17 +216,17 @@ static int await_threads(struct restore *r, struct stasis_error *err)
 	size_t nr_confined = seccomp_count(r), nr_ended = count_ended_leaders(r);
 
 	if (nr_confined) {
-		if (await_count(r, &c->nr_confined, nr_confined, err) < 0 ||
+		if (build_await(r, &c->nr_confined, nr_confined, err) < 0 ||
 		    hand_over_trace_confined(r, err) < 0)
 			return -1;
 		open_gate(&c->confine_gate);
 	}
-	if (await_count(r, &c->ready, r->nr_threads, err) < 0)
+	if (build_await(r, &c->ready, r->nr_threads + r->nr_stand_ins, err) < 0)
 		return -1;
 	if (!nr_ended)
 		return 0;
 	open_gate(&c->leader_gate);
-	return await_count(r, &c->nr_ended, nr_ended, err);
+	return build_await(r, &c->nr_ended, nr_ended, err);
 }
 
 /* The terminal's foreground group, when the tree had one and is at a terminal again. */
@@ -252,7 +252,7 @@ int build_tree(struct restore *r, struct stasis_error *err)
 	plan_foreground(r);
 	if (open_shared(r, err) < 0 || session_enter(r->s, 0, err) < 0)
 		return -1;
-	r->shared->control.nr_threads = (uint32_t)r->nr_threads;
+	r->shared->control.nr_threads = (uint32_t)(r->nr_threads + r->nr_stand_ins);
 	if (fault_point("restore.opened", err) < 0)
 		return -1;
 	if (pids_start(r, err) < 0)

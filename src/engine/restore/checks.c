@@ -142,7 +142,7 @@ int restore_check(struct restore *r, struct stasis_error *err)
 {
 	if (check_ids_differ(r, err) < 0 || check_cpu(r, err) < 0 || check_trust(r, err) < 0)
 		return -1;
-	if (seccomp_check(r, err) < 0 || clocks_check(r, err) < 0)
+	if (seccomp_check(r, err) < 0 || clocks_check(r, err) < 0 || stand_in_check_all(r, err) < 0)
 		return -1;
 	for (size_t i = 0; i < r->nr; i++)
 		/* what is left out is checked when it is loaded, still before anything runs */

@@ -284,9 +284,9 @@ static void send_signals(struct restore *r)
 		const struct restore_proc *p = &r->procs[i];
 		pid_t pid = (pid_t)p->process->pid;
 
-		if (!p->nr_threads)
+		if (!p->fdtable) /* a zombie */
 			continue;
-		if (stop_signal(r, p))
+		if (p->nr_threads && stop_signal(r, p)) /* a stand-in does it itself */
 			(void)kill(pid, stop_signal(r, p));
 		if (r->opts->signal_all)
 			(void)kill(pid, r->opts->signal_all);
@@ -340,7 +340,9 @@ static int drop_exitkill(struct restore *r, struct restore_proc *p, size_t k, st
 static int commit(struct restore *r, struct stasis_error *err)
 {
 	(void)prctl(PR_SET_PDEATHSIG, 0);
-	return for_each_thread(r, drop_exitkill, NULL, err);
+	if (for_each_thread(r, drop_exitkill, NULL, err) < 0)
+		return -1;
+	return r->nr_stand_ins ? stand_in_let_go(r, err) : 0;
 }
 
 static void detach(const struct restore_proc *p)

@@ -5,6 +5,32 @@
 #include "restore/restore_priv.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+static char **copy_strings(char **list, size_t nr)
+{
+	char **copy = calloc(nr + 1, sizeof(*copy));
+
+	for (size_t i = 0; copy && i < nr; i++)
+		copy[i] = strdup(list[i]);
+	if (!copy || !nr || copy[nr - 1])
+		return copy;
+	for (size_t i = 0; i < nr; i++)
+		free(copy[i]);
+	free(copy);
+	return NULL;
+}
+
+static int describe_stand_in(const Stasis__StandIn *s, struct stasis_proc_info *ret)
+{
+	if (!s)
+		return 0;
+	ret->stand_in = strdup(s->label);
+	ret->argv = copy_strings(s->argv, s->n_argv);
+	ret->env = copy_strings(s->env, s->n_env);
+	ret->env_of_root = copy_strings(s->env_of_root, s->n_env_of_root);
+	return ret->stand_in && ret->argv && ret->env && ret->env_of_root ? 0 : -1;
+}
 
 static int describe_proc(const struct restore_proc *p, struct stasis_proc_info *ret,
 			 struct stasis_error *err)
@@ -13,11 +39,13 @@ static int describe_proc(const struct restore_proc *p, struct stasis_proc_info *
 	ret->ppid = (pid_t)p->process->ppid;
 	ret->pgrp = (pid_t)p->process->pgid;
 	ret->sid = (pid_t)p->process->sid;
-	ret->is_zombie = !p->mm;
+	ret->is_zombie = !p->fdtable;
 	ret->user_ns = p->process->utime_ns;
 	ret->system_ns = p->process->stime_ns;
 	(void)snprintf(ret->name, sizeof(ret->name), "%s", p->process->comm);
-	return p->mm ? fd_describe_image(p->image, ret, err) : 0;
+	if (describe_stand_in(p->process->stand_in, ret) < 0)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory to describe the tree");
+	return p->fdtable ? fd_describe_image(p->image, ret, err) : 0;
 }
 
 static void free_info(struct stasis_tree_info **info)

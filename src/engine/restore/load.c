@@ -123,12 +123,14 @@ static int load_records(struct restore_proc *p, struct stasis_error *err)
 		return stasis_fail(err, STASIS_E_CORRUPT, "exit signal %u", p->process->exit_signal);
 	if (p->process->state == STASIS__PROCESS_STATE__PROCESS_ZOMBIE)
 		return 0;
-	p->mm = image_record(p->image, IMAGE_TAG_MM, 0, &stasis__mm__descriptor, err);
-	if (!p->mm)
-		return -1;
 	p->fdtable = image_record(p->image, IMAGE_TAG_FDTABLE, 0, &stasis__fd_table__descriptor,
 				  err);
-	return p->fdtable ? load_threads(p, err) : -1;
+	if (!p->fdtable)
+		return -1;
+	if (p->process->stand_in)
+		return stand_in_check(p, err);
+	p->mm = image_record(p->image, IMAGE_TAG_MM, 0, &stasis__mm__descriptor, err);
+	return p->mm ? load_threads(p, err) : -1;
 }
 
 static int load_proc(struct restore_proc *p, struct stasis_error *err)
@@ -163,8 +165,9 @@ static int add_member(struct restore *r, const Stasis__ImageInfo *root_info,
 
 	if (!parent || is_skipped(r, m->pid))
 		return 0;
-	if (parent->process->state == STASIS__PROCESS_STATE__PROCESS_ZOMBIE)
-		return stasis_fail(err, STASIS_E_CORRUPT, "zombie %u has a child", m->ppid);
+	if (!parent->mm)
+		return stasis_fail(err, STASIS_E_CORRUPT, "process %u, which has no memory, has a child",
+				   m->ppid);
 	if (image_open(r->dirfd, m->name, &p->image, err) < 0)
 		return -1;
 	p->index = r->nr;
@@ -233,6 +236,8 @@ int restore_load(struct restore *r, struct stasis_error *err)
 		    add_member(r, info, info->members[i], err) < 0)
 			return -1;
 	r->nr_threads = count_threads(r);
+	for (size_t i = 0; i < r->nr; i++)
+		r->nr_stand_ins += r->procs[i].process->stand_in != NULL;
 	return 0;
 }
 

@@ -45,6 +45,7 @@ struct restore_proc {
 /* Progress of one process, seen by all. */
 struct restore_slot {
 	uint32_t is_created;
+	uint32_t is_off; /* a stand-in that is on its own, and may end */
 };
 
 /* Memory shared by the caller, the builder and every process until it runs. */
@@ -52,6 +53,7 @@ struct restore_shared {
 	struct restorer_control control; /* first: the restorer knows only this part */
 	uint32_t outcome;		 /* futex: enum restore_outcome */
 	uint32_t arrived[2];		 /* futexes: barriers of birth.c */
+	uint32_t stand_in_gate, nr_stand_ins_off; /* futexes: see stand_in.c */
 	uint32_t error_state;		 /* 0 none, 1 being written, 2 there */
 	struct stasis_error error;
 	uint32_t nr_helpers; /* pids of stand-ins, for cleaning up */
@@ -80,6 +82,7 @@ struct restore {
 	size_t nr;
 	struct restore_proc *procs; /* pre-order */
 	size_t nr_threads;	    /* of all live processes */
+	size_t nr_stand_ins;	    /* processes whose program is begun anew */
 	size_t zone_bytes;	    /* args_plan() */
 	struct vdso_maps own_vdso;  /* this kernel's, at the same place in all of us */
 	struct restore_shared *shared;
@@ -214,6 +217,21 @@ void pids_end(void *restore);
 int cgroups_open(struct restore *r, struct stasis_error *err);
 int cgroups_enter(struct restore *r, const struct restore_proc *p, struct stasis_error *err);
 int cgroups_place_threads(struct restore *r, struct stasis_error *err); /* when all stand */
+
+/* stand_in.c: processes whose program is begun anew. */
+int stand_in_check(const struct restore_proc *p, struct stasis_error *err); /* its records */
+int stand_in_check_all(const struct restore *r, struct stasis_error *err); /* whether they can be begun */
+/* The rest of such a process, once its relations are made: never returns unless it fails. */
+int stand_in_run(struct restore *r, struct restore_proc *p, struct stasis_error *err);
+/* In the builder, when nothing can fail any more: they go. */
+int stand_in_let_go(struct restore *r, struct stasis_error *err);
+
+/* build.c: until *word, which others count up, is `want`, or one of them has died. */
+int build_await(struct restore *r, uint32_t *word, size_t want, struct stasis_error *err);
+
+/* args.c: what a limit of the process becomes; false for one that this kernel does not have. */
+bool args_limit(struct restore *r, const struct restore_proc *p, const Stasis__Rlimit *l,
+		uint64_t ret[2]);
 
 /* seccomp.c */
 int seccomp_check(struct restore *r, struct stasis_error *err); /* records sane, and allowed to us */

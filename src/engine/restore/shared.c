@@ -51,6 +51,8 @@ static void wake_everybody(struct restore *r)
 	shared_wake(&r->shared->arrived[1]);
 	shared_wake(&r->shared->control.nr_confined);
 	shared_wake(&r->shared->control.nr_ended);
+	shared_wake(&r->shared->stand_in_gate);
+	shared_wake(&r->shared->nr_stand_ins_off);
 	shared_wake(&r->shared->outcome);
 }
 

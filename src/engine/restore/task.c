@@ -231,19 +231,28 @@ static int prepare(struct restore *r, struct restore_proc *p, struct stasis_erro
 	}
 	if (create_siblings(r, p, err) < 0)
 		return -1;
-	if (mem_load_stage(r->mem, p->index, err) < 0 || create_children(r, p, err) < 0)
+	if ((p->mm && mem_load_stage(r->mem, p->index, err) < 0) || create_children(r, p, err) < 0)
 		return -1;
 	if (birth_join_group(r, p, err) < 0 || fault_point("restore.task", err) < 0)
 		return -1;
 	if (await_zombies(r, p->index, err) < 0)
 		return -1;
 	write_own_numbers(r, p->process);
-	if (ipc_load_attach(r->ipc, p->index, err) < 0)
+	if (p->mm && ipc_load_attach(r->ipc, p->index, err) < 0)
 		return -1;
 	/* last: from there on nobody may choose pids outside of it, nor do much else */
 	if (r->ns && (creds_before_user(r, p, err) < 0 || ns_load_enter_user(r->ns, p->index, err) < 0))
 		return -1;
 	return 0;
+}
+
+static int enter_stand_in(struct restore *r, struct restore_proc *p, struct stasis_error *err)
+{
+	if (fd_load_install(r->fds, (pid_t)p->process->pid, err) < 0 ||
+	    enter_place(r, p->process, err) < 0)
+		return -1;
+	(void)close_range((unsigned)fd_load_base(r->fds), (unsigned)fd_load_end(r->fds) - 1, 0);
+	return stand_in_run(r, p, err);
 }
 
 static int enter_restorer(struct restore *r, struct restore_proc *p, struct stasis_error *err)
@@ -269,7 +278,7 @@ void task_run(struct restore *r, size_t index, pid_t parent)
 
 	birth_bind(parent);
 	if (prepare(r, p, &err) == 0)
-		(void)enter_restorer(r, p, &err);
+		(void)(p->mm ? enter_restorer(r, p, &err) : enter_stand_in(r, p, &err));
 	(void)stasis_fail_prefix(&err, "%s(%u)", p->process->comm, p->process->pid);
 	shared_fail(r, &err);
 	_exit(1);

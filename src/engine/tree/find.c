@@ -63,6 +63,14 @@ static int append(struct stopper *st, struct task *t, struct stasis_error *err)
 	return 0;
 }
 
+static const char *stand_in_label(const struct stopper *st, pid_t pid)
+{
+	for (size_t i = 0; i < st->pick->nr_stand_ins; i++)
+		if (st->pick->stand_ins[i].pid == pid)
+			return st->pick->stand_ins[i].label ? st->pick->stand_ins[i].label : "";
+	return NULL;
+}
+
 static struct task *new_task(struct stopper *st, pid_t pid, struct task *parent,
 			     struct stasis_error *err)
 {
@@ -88,6 +96,7 @@ static struct task *new_task(struct stopper *st, pid_t pid, struct task *parent,
 		.leaderfd = -1,
 		.stat = stat,
 		.pidfd = (int)syscall(SYS_pidfd_open, pid, 0), /* -1 for a reaped one */
+		.stand_in = parent ? stand_in_label(st, pid) : NULL,
 	};
 	memcpy(t->comm, stat.comm, sizeof(t->comm) - 1);
 	if (stat.state == 'Z' && stat.nr_threads <= 1) {
@@ -131,8 +140,8 @@ static bool is_known(const struct tree *tree, pid_t pid)
 
 static bool is_skipped(const struct stopper *st, pid_t pid)
 {
-	for (size_t i = 0; i < st->nr_skip; i++)
-		if (st->skip[i] == pid)
+	for (size_t i = 0; i < st->pick->nr_skip; i++)
+		if (st->pick->skip[i] == pid)
 			return true;
 	return false;
 }
@@ -202,6 +211,8 @@ static int add_children_of(struct stopper *st, struct task *t, bool leader_only,
 	size_t nr = leader_only && t->nr_threads && t->leaderfd < 0 ? 1 : t->nr_threads;
 	char name[48];
 
+	if (t->stand_in)
+		return 0;
 	for (size_t i = 0; i < nr; i++) {
 		scoped_free char *list = NULL;
 		size_t len;

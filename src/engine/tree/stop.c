@@ -453,14 +453,14 @@ static struct task *find_leaving(struct tree *tree)
 
 /* Another engine may have been killed a moment ago: whoever is still on the way out of its parasite
  * gets the time to finish. */
-int tree_stop(struct session *s, pid_t root, bool recursive, const pid_t *skip, size_t nr_skip,
+int tree_stop(struct session *s, pid_t root, bool recursive, const struct tree_pick *pick,
 	      unsigned timeout_ms, struct tree **ret, struct stasis_error *err)
 {
+	static const struct tree_pick all = {.nr_skip = 0};
 	struct stopper st = {
 		.self_tid = (pid_t)syscall(SYS_gettid),
 		.self_pid = getpid(),
-		.skip = skip,
-		.nr_skip = nr_skip,
+		.pick = pick ? pick : &all,
 		.timeout_ms = timeout_ms,
 		.is_recursive = recursive,
 	};

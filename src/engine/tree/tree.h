@@ -64,6 +64,7 @@ struct task {
 	pid_t own_pgid, own_sid; /* as the process itself sees them, 0: of an outer namespace */
 	char comm[17];
 	enum task_state state;
+	const char *stand_in; /* its program is begun anew by a restart, see dump/stand_in.c: the label; else NULL */
 	int exit_status; /* zombie: wait status */
 	int stop_signal; /* stopped: which signal */
 	/* O_DIRECTORY on /proc/PID. A process whose first thread has ended (main() called pthread_exit)
@@ -94,13 +95,21 @@ struct tree {
  * /proc find nothing new. Fills regs, xstate, sigmask, rseq and timed of each thread, and neutralises
  * the rseq areas. The calling thread becomes the tracer, so all later calls must come from it.
  *
+ *   pick       NULL: all of them
  *   skip       pids that are not touched, nor their descendants
+ *   stand_ins  processes whose descendants are not touched: task.stand_in is set
  *   timeout_ms longest wait for one task to stop (uninterruptible sleep)
  *
  * Errors: GONE no such process; DENIED not ours, or already traced (names the tracer); TIMEOUT
  * names the task and where in the kernel it sleeps. On failure everything runs again.
  */
-int tree_stop(struct session *s, pid_t root, bool recursive, const pid_t *skip, size_t nr_skip,
+struct tree_pick {
+	const pid_t *skip;
+	size_t nr_skip;
+	const struct stasis_stand_in *stand_ins;
+	size_t nr_stand_ins;
+};
+int tree_stop(struct session *s, pid_t root, bool recursive, const struct tree_pick *pick,
 	      unsigned timeout_ms, struct tree **ret, struct stasis_error *err);
 
 /* The id by which the tree's root knows a process or thread of ours; 0 when it is not in the tree
@@ -124,6 +133,12 @@ void tree_resumep(struct tree **t); /* for scoped(): resumes without signals; NU
 /* Is it confined by as many seccomp filters as we are? In a container everybody has the container's, which
  * what is restarted there inherits; and ones that let the engine work will do for what it runs inside. */
 bool thread_has_our_filters(const struct thread *th);
+
+/* Has it memory and a state that are to be saved? */
+static inline bool task_is_saved(const struct task *t)
+{
+	return t->state != TASK_ZOMBIE && !t->stand_in;
+}
 
 /* The id of a thread that lives, for calls that look at memory or descriptors of what they are given
  * (kcmp, process_vm_readv): the process's own unless its first thread has ended. */

@@ -16,8 +16,7 @@ enum { TREE_MAX_CPUS = 1024 };
 struct stopper {
 	struct tree *tree;
 	pid_t self_tid, self_pid;
-	const pid_t *skip;
-	size_t nr_skip;
+	const struct tree_pick *pick;
 	unsigned timeout_ms;
 	bool is_recursive;
 	struct rq_clock {	/* timed.c: of each processor, as far as asked for */

@@ -155,7 +155,7 @@ static int cycle(struct session *s, const struct subject *sub, int round, struct
 	struct task *t;
 	size_t i;
 
-	if (tree_stop(s, sub->pid, round % 4 != 3, NULL, 0, STOP_TIMEOUT_MS, &tree, err) < 0)
+	if (tree_stop(s, sub->pid, round % 4 != 3, NULL, STOP_TIMEOUT_MS, &tree, err) < 0)
 		return -1;
 	if ((tree->tasks[0]->state == TASK_STOPPED) != sub->is_stopped)
 		return stasis_fail(err, STASIS_E_INTERNAL, "wrong state %d", tree->tasks[0]->state);

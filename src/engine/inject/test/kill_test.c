@@ -42,7 +42,7 @@ static void be_engine(pid_t pid)
 		struct task *t;
 		size_t i;
 
-		if (tree_stop(&s, pid, true, NULL, 0, STOP_TIMEOUT_MS, &tree, NULL) < 0)
+		if (tree_stop(&s, pid, true, NULL, STOP_TIMEOUT_MS, &tree, NULL) < 0)
 			continue;
 		if (inject_open_all(&s, tree, NULL) < 0)
 			continue;

@@ -588,7 +588,7 @@ static void run(struct session *s, pid_t pid, int dirfd)
 	struct tree *tree = NULL;
 	int status;
 
-	if (tree_stop(s, pid, true, NULL, 0, 5000, &tree, &err) < 0 || tree->nr_tasks != 2) {
+	if (tree_stop(s, pid, true, NULL, 5000, &tree, &err) < 0 || tree->nr_tasks != 2) {
 		printf("# %s\n", err.text);
 		ok(false, "stops the tree");
 		return;
