@@ -7,6 +7,7 @@
  * The newest checkpoint is taken; when that one is damaged or incomplete, the one before.
  */
 #include "cmds/restart_priv.h"
+#include "cmds/shepherd_steps.h"
 #include "lib/scoped.h"
 #include "wire/codes.h"
 
@@ -72,6 +73,7 @@ static int restore_from(struct shepherd *s, const char *path, struct stasis_rest
 			struct stasis_error *err)
 {
 	scoped(tree_info_freep) struct stasis_tree_info *info = NULL;
+	scoped(step_plan_done) struct step_plan steps = {.nr = 0};
 	struct stasis_fd_choice choices[256];
 	struct stasis_restore_opts opts = {
 		.dirfd = AT_FDCWD,
@@ -83,8 +85,11 @@ static int restore_from(struct shepherd *s, const char *path, struct stasis_rest
 		.log_level = cmd_log_level(&s->log),
 	};
 
-	if (stasis_image_inspect(AT_FDCWD, path, &info, err) < 0)
+	if (stasis_image_inspect(AT_FDCWD, path, &info, err) < 0 ||
+	    step_plan_make(path, info, &steps, err) < 0)
 		return -1;
+	opts.stand_ins = steps.list;
+	opts.nr_stand_ins = steps.nr;
 	opts.nr_choices = choose_script(s, info, choices, sizeof(choices) / sizeof(choices[0]));
 	fflush(NULL); /* else children could write our buffers a second time */
 	return stasis_restore(&opts, ret, err);

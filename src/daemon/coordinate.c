@@ -19,32 +19,54 @@
 
 enum { CONNECT_MS = 10000, SEND_MS = 10000, DONE_MS = 30000 };
 
+/* The nodes of a step, or the one of a script. */
+struct group {
+	uint32_t step;
+	const struct script_step *of_script; /* of a step that is saved with its script; else NULL */
+	const char (*names)[SLURM_NAME_LEN];
+	size_t nr;
+	struct wire_conn *nodes;
+	uint64_t tasks; /* that stand still, on all of them */
+};
+
 struct round {
 	const struct config *c;
 	const struct checkpoint *what;
 	struct store store;
-	struct wire_conn *nodes;
+	struct group *groups; /* the script's steps, and last what was asked for */
+	size_t nr_groups;
 	int64_t deadline;
 	bool is_begun, is_decided;
 	struct checkpoint_result result;
 };
 
-static int tell_one(struct round *r, size_t i, const char *phase, struct stasis_error *err)
+static int tell_one(struct group *g, size_t i, const char *phase, struct stasis_error *err)
 {
 	struct wire_msg m = {.len = 0};
 
 	if (wire_put(&m, "phase", phase, err) < 0 ||
-	    wire_send(&r->nodes[i], &m, 0, SEND_MS, err) < 0)
-		return stasis_fail_prefix(err, "%s", r->what->nodes[i]);
+	    wire_send(&g->nodes[i], &m, 0, SEND_MS, err) < 0)
+		return stasis_fail_prefix(err, "%s", g->names[i]);
 	return 0;
 }
 
 static int tell_all(struct round *r, const char *phase, struct stasis_error *err)
 {
-	for (size_t i = 0; i < r->what->nr_nodes; i++)
-		if (tell_one(r, i, phase, err) < 0)
-			return -1;
+	for (size_t k = 0; k < r->nr_groups; k++)
+		for (size_t i = 0; i < r->groups[k].nr; i++)
+			if (tell_one(&r->groups[k], i, phase, err) < 0)
+				return -1;
 	return 0;
+}
+
+static void group_done(struct group *g, bool is_lost)
+{
+	for (size_t i = 0; g->nodes && i < g->nr; i++) {
+		if (is_lost && g->nodes[i].fd >= 0)
+			(void)tell_one(g, i, "abort", NULL);
+		wire_close(&g->nodes[i]);
+	}
+	free(g->nodes);
 }
 
 /* Give up, unless it is decided; connections that close say the same to nodes that do not hear. */
@@ -54,31 +76,69 @@ static void round_done(struct round *r)
 
 	if (is_lost)
 		(void)store_abort(&r->store);
-	for (size_t i = 0; r->nodes && i < r->what->nr_nodes; i++) {
-		if (is_lost && r->nodes[i].fd >= 0)
-			(void)tell_one(r, i, "abort", NULL);
-		wire_close(&r->nodes[i]);
-	}
+	for (size_t k = 0; r->groups && k < r->nr_groups; k++)
+		group_done(&r->groups[k], is_lost);
 	if (is_lost)
 		store_remove_aborted(&r->store);
-	free(r->nodes);
+	free(r->groups);
 }
 
 /* ---- prepare ---- */
 
-static int put_order(const struct round *r, struct wire_msg *m, struct stasis_error *err)
+static int make_groups(struct round *r, struct stasis_error *err)
+{
+	const struct checkpoint *w = r->what;
+	size_t nr = w->steps ? w->steps->nr : 0;
+
+	r->groups = calloc(nr + 1, sizeof(*r->groups));
+	if (!r->groups)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for nodes");
+	for (size_t i = 0; i < nr; i++) {
+		const struct script_step *s = &w->steps->steps[i];
+
+		r->groups[i] = (struct group){
+			.step = s->step,
+			.of_script = s,
+			.names = (const char(*)[SLURM_NAME_LEN])s->nodes,
+			.nr = s->nr_nodes,
+		};
+	}
+	r->groups[nr] = (struct group){.step = w->step, .names = w->nodes, .nr = w->nr_nodes};
+	r->nr_groups = nr + 1;
+	return 0;
+}
+
+/* What only a script has, or a step that is saved with it. */
+static int put_script(const struct round *r, const struct group *g, struct wire_msg *m,
+		      struct stasis_error *err)
+{
+	char text[WIRE_MAX_TEXT / 2], sub[24];
+
+	if (g->of_script) {
+		script_name_step(g->step, sub, sizeof(sub));
+		return wire_put(m, "sub", sub, err) < 0 ? -1 : wire_put_number(m, "of_script", 1, err);
+	}
+	if (!r->what->steps || !r->what->steps->nr)
+		return 0;
+	if (script_encode(r->what->steps, text, sizeof(text), err) < 0)
+		return -1;
+	return wire_put(m, "sruns", text, err);
+}
+
+static int put_order(const struct round *r, const struct group *g, struct wire_msg *m,
+		     struct stasis_error *err)
 {
 	const struct checkpoint *w = r->what;
 
 	if (wire_put(m, "op", "prepare", err) < 0 || wire_put_number(m, "job", w->job, err) < 0 ||
-	    wire_put_number(m, "step", w->step, err) < 0 ||
+	    wire_put_number(m, "step", g->step, err) < 0 ||
 	    wire_put_number(m, "uid", w->uid, err) < 0 ||
 	    wire_put_number(m, "gid", w->gid, err) < 0 ||
 	    wire_put_number(m, "vacate", w->is_vacate, err) < 0 ||
 	    wire_put_number(m, "max_wait", w->max_wait_s, err) < 0)
 		return -1;
 	if (wire_put(m, "folder", r->store.folder, err) < 0 ||
-	    wire_put(m, "draft", r->store.draft, err) < 0)
+	    wire_put(m, "draft", r->store.draft, err) < 0 || put_script(r, g, m, err) < 0)
 		return -1;
 	return wire_put(m, "final", r->store.final, err);
 }
@@ -94,22 +154,21 @@ static int connect_node(const struct round *r, const char *name, struct wire_con
 	return wire_connect_tcp(name, r->c->port, CONNECT_MS, ret, err);
 }
 
-static int prepare_all(struct round *r, struct stasis_error *err)
+static int prepare_group(struct round *r, struct group *g, struct stasis_error *err)
 {
-	r->nodes = calloc(r->what->nr_nodes, sizeof(*r->nodes));
-	if (!r->nodes)
-		return stasis_fail(err, STASIS_E_NOMEM, "no memory for %zu nodes", r->what->nr_nodes);
-	for (size_t i = 0; i < r->what->nr_nodes; i++)
-		r->nodes[i].fd = -1;
-	for (size_t i = 0; i < r->what->nr_nodes; i++) {
+	g->nodes = calloc(g->nr, sizeof(*g->nodes));
+	if (!g->nodes)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory for %zu nodes", g->nr);
+	for (size_t i = 0; i < g->nr; i++)
+		g->nodes[i].fd = -1;
+	for (size_t i = 0; i < g->nr; i++) {
 		struct wire_msg m = {.len = 0};
-		const char *name = r->what->nodes[i];
 
 		/* each says which node it is for: munged refuses it a second time on the same machine
 		 * only */
-		if (wire_put(&m, "node", name, err) < 0 || put_order(r, &m, err) < 0 ||
-		    connect_node(r, name, &r->nodes[i], err) < 0 ||
-		    wire_send(&r->nodes[i], &m, 0, SEND_MS, err) < 0)
+		if (wire_put(&m, "node", g->names[i], err) < 0 || put_order(r, g, &m, err) < 0 ||
+		    connect_node(r, g->names[i], &g->nodes[i], err) < 0 ||
+		    wire_send(&g->nodes[i], &m, 0, SEND_MS, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -117,14 +176,14 @@ static int prepare_all(struct round *r, struct stasis_error *err)
 
 /* ---- phases ---- */
 
-static int take_word(struct round *r, size_t i, const struct wire_msg *m, const char *phase,
-		     struct stasis_error *err)
+static int take_word(struct round *r, struct group *g, size_t i, const struct wire_msg *m,
+		     const char *phase, struct stasis_error *err)
 {
 	const char *got = wire_get(m, "phase"), *message = wire_get(m, "message");
 	uint64_t bytes, tasks, stopped, cls, number;
 
-	if (r->nodes[i].peer != 0)
-		return stasis_fail(err, STASIS_E_DENIED, "answer of uid %u", r->nodes[i].peer);
+	if (g->nodes[i].peer != 0)
+		return stasis_fail(err, STASIS_E_DENIED, "answer of uid %u", g->nodes[i].peer);
 	if (wire_get_number(m, "bytes", UINT64_MAX, 0, &bytes, err) < 0 ||
 	    wire_get_number(m, "tasks", UINT32_MAX, 0, &tasks, err) < 0 ||
 	    wire_get_number(m, "stopped_us", UINT64_MAX, 0, &stopped, err) < 0 ||
@@ -137,6 +196,7 @@ static int take_word(struct round *r, size_t i, const struct wire_msg *m, const 
 		err->sys_errno = (int)number;
 		return -1;
 	}
+	g->tasks += tasks;
 	if (strcmp(phase, r->what->is_vacate ? "done" : "durable") != 0)
 		return 0;
 	r->result.bytes += bytes;
@@ -146,20 +206,63 @@ static int take_word(struct round *r, size_t i, const struct wire_msg *m, const 
 	return 0;
 }
 
-static int await_all(struct round *r, const char *phase, int64_t deadline, struct stasis_error *err)
+static int await_group(struct round *r, struct group *g, const char *phase, int64_t deadline,
+		       struct stasis_error *err)
 {
 	scoped_free struct wire_msg *m = malloc(sizeof(*m));
 
 	if (!m)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a message");
-	for (size_t i = 0; i < r->what->nr_nodes; i++) {
+	g->tasks = 0;
+	for (size_t i = 0; i < g->nr; i++) {
 		int64_t left = deadline - wire_now_ms();
 
-		if (wire_recv(&r->nodes[i], m, left > 0 ? (int)left : 0, err) < 0 ||
-		    take_word(r, i, m, phase, err) < 0)
-			return stasis_fail_prefix(err, "%s", r->what->nodes[i]);
+		if (wire_recv(&g->nodes[i], m, left > 0 ? (int)left : 0, err) < 0 ||
+		    take_word(r, g, i, m, phase, err) < 0)
+			return stasis_fail_prefix(err, "%s", g->names[i]);
 	}
 	return 0;
+}
+
+static int await_all(struct round *r, const char *phase, int64_t deadline, struct stasis_error *err)
+{
+	for (size_t k = 0; k < r->nr_groups; k++)
+		if (await_group(r, &r->groups[k], phase, deadline, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* An srun that is begun again restarts as many tasks as it started. */
+static int check_whole(const struct round *r, const struct group *g, struct stasis_error *err)
+{
+	if (g->tasks == g->of_script->tasks)
+		return 0;
+	return stasis_fail(err, STASIS_E_BUSY,
+			   "of step %u.%u, which the script runs, %llu of %llu tasks are there: the others "
+			   "have ended, or are about to begin", r->what->job, g->step,
+			   (unsigned long long)g->tasks, (unsigned long long)g->of_script->tasks);
+}
+
+/*
+ * Until everything stands still and is saved: a script after its steps, so that it has all that their tasks
+ * have written, and while these stand still.
+ */
+static int save_all(struct round *r, const char *phase, struct stasis_error *err)
+{
+	struct group *last = &r->groups[r->nr_groups - 1];
+	char sub[24];
+
+	for (struct group *g = r->groups; g < last; g++) {
+		script_name_step(g->step, sub, sizeof(sub));
+		if (store_make_sub(&r->store, sub, err) < 0 || prepare_group(r, g, err) < 0)
+			return -1;
+	}
+	for (struct group *g = r->groups; g < last; g++)
+		if (await_group(r, g, phase, r->deadline, err) < 0 || check_whole(r, g, err) < 0)
+			return -1;
+	if (prepare_group(r, last, err) < 0)
+		return -1;
+	return await_group(r, last, phase, r->deadline, err);
 }
 
 /* As the user: a job that he holds he may release. Our own rights are root's for that long. */
@@ -193,12 +296,13 @@ static int run(struct round *r, struct stasis_error *err)
 	if (store_begin(&r->store, err) < 0)
 		return -1;
 	r->is_begun = true;
-	if (prepare_all(r, err) < 0)
+	if (make_groups(r, err) < 0 ||
+	    save_all(r, r->what->is_vacate ? "durable" : "written", err) < 0)
 		return -1;
 	if (!r->what->is_vacate &&
-	    (await_all(r, "written", r->deadline, err) < 0 || tell_all(r, "go", err) < 0))
+	    (tell_all(r, "go", err) < 0 || await_all(r, "durable", r->deadline, err) < 0))
 		return -1;
-	if (await_all(r, "durable", r->deadline, err) < 0 || decide(r, err) < 0)
+	if (decide(r, err) < 0)
 		return -1;
 	/* it is made: who does not hear it finds it in the folder */
 	if (tell_all(r, "commit", NULL) == 0 && r->what->is_vacate)

@@ -3,6 +3,7 @@
 #define DAEMON_COORDINATE_H
 
 #include "daemon/config.h"
+#include "daemon/script.h"
 #include "daemon/slurm_query.h"
 
 #include <limits.h>
@@ -17,6 +18,7 @@ struct checkpoint {
 	const char (*nodes)[SLURM_NAME_LEN];
 	size_t nr_nodes;
 	bool is_vacate;
+	const struct script_steps *steps; /* of a script: what is saved with it; or NULL */
 	const char *then; /* scontrol command once it is decided, before the kill: "requeue", "requeuehold"; or NULL */
 	unsigned max_wait_s;
 };

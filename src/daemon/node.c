@@ -7,6 +7,8 @@
 #include "daemon/node.h"
 
 #include "daemon/journal.h"
+#include "daemon/quiet.h"
+#include "daemon/script.h"
 #include "daemon/store.h"
 #include "daemon/tasks.h"
 #include "lib/fault.h"
@@ -23,10 +25,12 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-enum { CLIENT_GRACE_MS = 5000 };
+enum { CLIENT_GRACE_MS = 5000, QUIET_MS = 5000 };
 
 struct order {
 	uint64_t job, step, uid, gid, is_vacate, max_wait_s;
+	uint64_t is_of_script; /* a step that is saved with the script that runs it */
+	struct script_steps sruns; /* of a script: what is below it */
 	struct store store;
 	struct task_list tasks;
 	int64_t deadline;
@@ -79,8 +83,24 @@ static void name_image(const struct order *o, const struct task_info *t, char *r
 		(void)snprintf(ret, size, "task.%u.ckpt", t->global);
 }
 
+struct stand_ins {
+	struct stasis_stand_in list[SCRIPT_MAX_SRUNS];
+	char labels[SCRIPT_MAX_SRUNS][24];
+};
+
+/* The sruns of a script: the restart finds the images of a step by the label. */
+static void name_stand_ins(const struct order *o, struct stand_ins *ret)
+{
+	for (size_t i = 0; i < o->sruns.nr; i++) {
+		script_name_step(o->sruns.steps[i].step, ret->labels[i], sizeof(ret->labels[i]));
+		ret->list[i] = (struct stasis_stand_in){.pid = o->sruns.steps[i].srun,
+							.label = ret->labels[i]};
+	}
+}
+
 static int dump(const struct order *o, const struct task_info *t, int fd, struct word *ret)
 {
+	struct stand_ins sruns;
 	struct dump_side side = {fd, o};
 	struct stasis_dump_result result;
 	struct stasis_dump_opts opts = {
@@ -90,6 +110,8 @@ static int dump(const struct order *o, const struct task_info *t, int fd, struct
 		.signal_all = o->is_vacate ? SIGKILL : 0,
 		.barrier = barrier,
 		.barrier_arg = &side,
+		.stand_ins = sruns.list,
+		.nr_stand_ins = o->sruns.nr,
 	};
 	scoped_fd int dir = -1;
 	char name[40];
@@ -100,6 +122,7 @@ static int dump(const struct order *o, const struct task_info *t, int fd, struct
 	if (dir < 0)
 		return -1;
 	name_image(o, t, name, sizeof(name));
+	name_stand_ins(o, &sruns);
 	opts.dirfd = dir;
 	opts.name = name;
 	if (stasis_dump(&opts, &result, &ret->err) < 0)
@@ -132,6 +155,7 @@ struct round {
 static void order_done(struct order *o)
 {
 	tasks_done(&o->tasks);
+	script_done(&o->sruns);
 }
 
 /* Whoever is left sees the end of file and lets its task go. */
@@ -149,7 +173,8 @@ static void dumpers_done(struct round *r)
 static int take_order(const struct wire_msg *m, struct order *o, struct stasis_error *err)
 {
 	const char *folder = wire_get(m, "folder"), *draft = wire_get(m, "draft"),
-		   *final = wire_get(m, "final");
+		   *final = wire_get(m, "final"), *sub = wire_get(m, "sub"),
+		   *sruns = wire_get(m, "sruns");
 
 	if (!folder || !draft || !final || !wire_get(m, "uid") || !wire_get(m, "job"))
 		return stasis_fail(err, STASIS_E_CORRUPT, "prepare: something is missing");
@@ -158,10 +183,12 @@ static int take_order(const struct wire_msg *m, struct order *o, struct stasis_e
 	    wire_get_number(m, "uid", UINT32_MAX, 0, &o->uid, err) < 0 ||
 	    wire_get_number(m, "gid", UINT32_MAX, 0, &o->gid, err) < 0 ||
 	    wire_get_number(m, "vacate", 1, 0, &o->is_vacate, err) < 0 ||
-	    wire_get_number(m, "max_wait", 65535, 300, &o->max_wait_s, err) < 0)
+	    wire_get_number(m, "max_wait", 65535, 300, &o->max_wait_s, err) < 0 ||
+	    wire_get_number(m, "of_script", 1, 0, &o->is_of_script, err) < 0 ||
+	    (sruns && script_decode(sruns, &o->sruns, err) < 0))
 		return -1;
 	o->deadline = wire_now_ms() + (int64_t)o->max_wait_s * 1000;
-	return store_join(folder, draft, final, &o->store, err);
+	return store_join(folder, draft, final, sub ? sub : "", &o->store, err);
 }
 
 static int start_dumper(struct round *r, size_t i, struct stasis_error *err)
@@ -186,16 +213,30 @@ static int start_dumper(struct round *r, size_t i, struct stasis_error *err)
 	return 0;
 }
 
-/* It would be refused in any case, by a message about sockets. */
-static int check_script(const struct order *o, struct stasis_error *err)
+/* What their tasks wrote, which stand still, is to be where the script's image has it. */
+static int await_sruns(const struct order *o, struct stasis_error *err)
 {
-	pid_t srun = step_is_job((uint32_t)o->step) ? tasks_find_srun(o->tasks.tasks[0].pid) : 0;
+	for (size_t i = 0; i < o->sruns.nr; i++)
+		if (quiet_await_srun(o->sruns.steps[i].srun, wire_now_ms() + QUIET_MS, err) < 0)
+			return -1;
+	return 0;
+}
 
-	if (!srun)
-		return 0;
-	return stasis_fail(err, STASIS_E_UNSUPPORTED,
-			   "the script waits for srun (%d), which cannot be saved; checkpoint the step "
-			   "(JOB.STEP)", srun);
+/* All of ours stand still and are saved. Input that an srun passed on meanwhile would be in no image. */
+static int check_passed_on(const struct order *o, struct stasis_error *err)
+{
+	uint64_t sent;
+
+	if (o->is_of_script)
+		return quiet_await_stepd(o->tasks.stepd, wire_now_ms() + QUIET_MS, err);
+	for (size_t i = 0; i < o->sruns.nr; i++) {
+		if (quiet_input(o->sruns.steps[i].srun, &sent, err) < 0)
+			return -1;
+		if (sent != o->sruns.steps[i].sent)
+			return stasis_fail(err, STASIS_E_BUSY, "srun (%d) is passing input on",
+					   o->sruns.steps[i].srun);
+	}
+	return 0;
 }
 
 static int start_all(struct round *r, struct stasis_error *err)
@@ -206,7 +247,7 @@ static int start_all(struct round *r, struct stasis_error *err)
 		return -1;
 	if (!o->tasks.nr)
 		return stasis_fail(err, STASIS_E_GONE, "no task of the step runs here");
-	if (check_script(o, err) < 0)
+	if (await_sruns(o, err) < 0)
 		return -1;
 	r->dumpers = calloc(o->tasks.nr, sizeof(*r->dumpers));
 	if (!r->dumpers)
@@ -306,8 +347,8 @@ static int vacate(struct round *r, struct stasis_error *err)
 {
 	struct word w;
 
-	if (hear_all(r, err) < 0 || fault_point("node.durable", err) < 0 ||
-	    tell(r, "durable", NULL, err) < 0)
+	if (hear_all(r, err) < 0 || check_passed_on(&r->order, err) < 0 ||
+	    fault_point("node.durable", err) < 0 || tell(r, "durable", NULL, err) < 0)
 		return -1;
 	if (await_order(r, "commit", err) < 0)
 		return -1;
@@ -321,8 +362,8 @@ static int vacate(struct round *r, struct stasis_error *err)
 
 static int create(struct round *r, struct stasis_error *err)
 {
-	if (hear_all(r, err) < 0 || fault_point("node.written", err) < 0 ||
-	    tell(r, "written", NULL, err) < 0 || await_order(r, "go", err) < 0)
+	if (hear_all(r, err) < 0 || check_passed_on(&r->order, err) < 0 ||
+	    fault_point("node.written", err) < 0 || tell(r, "written", NULL, err) < 0 || await_order(r, "go", err) < 0)
 		return -1;
 	let_all_go(r);
 	if (hear_all(r, err) < 0 || tell(r, "durable", NULL, err) < 0)

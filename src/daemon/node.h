@@ -3,7 +3,8 @@
  * The part of one node in a checkpoint: stop its tasks, save them into the common draft, and do as the
  * coordinator says. The messages of a round, N for the node and C for the coordinator:
  *
- *	C prepare    job, step, uid, gid, folder, draft, final, vacate, max_wait
+ *	C prepare    job, step, uid, gid, folder, draft, final, vacate, max_wait; for a step that is saved with
+ *	             its script: sub (folder in the draft), of_script; for the script: sruns (script.h)
  *	N written    (only without vacate) all tasks stand still and are saved, not yet on the disk
  *	C go         (only without vacate) every node has said so: let them run on
  *	N durable    the files are on the disk; with vacate the tasks still stand still

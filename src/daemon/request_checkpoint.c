@@ -15,6 +15,8 @@
 #include <string.h>
 #include <time.h>
 
+enum { SCRIPT_PATIENCE_MS = 20000, SCRIPT_PAUSE_NS = 200000000 };
+
 struct target {
 	uint32_t step;
 	const char *nodes;
@@ -30,6 +32,8 @@ struct operation {
 	size_t nr;
 	struct target *targets;
 	int slot;
+	int step_locks[SCRIPT_MAX_SRUNS]; /* of what is saved with a script */
+	size_t nr_step_locks;
 	int worst; /* code of all targets */
 	char message[512];
 };
@@ -136,6 +140,70 @@ static int begin_state(struct state *s, void *arg)
 	return 0;
 }
 
+/* What runs below the script of the job, and its own locks: a checkpoint of one of the steps may be just going on. */
+static int find_script_steps(struct operation *o, struct script_steps *ret, struct stasis_error *err)
+{
+	scoped(tasks_done) struct task_list l = {.nr = 0};
+
+	if (tasks_find((uint32_t)o->r->job, STEP_BATCH_SCRIPT, o->r->info.uid, &l, err) < 0)
+		return -1;
+	if (!l.nr)
+		return stasis_fail(err, STASIS_E_GONE, "the script does not run here");
+	return script_find_steps((uint32_t)o->r->job, l.tasks[0].pid, o->r->c->node, ret, err);
+}
+
+static int lock_steps(struct operation *o, const struct script_steps *s, struct stasis_error *err)
+{
+	for (size_t i = 0; i < s->nr; i++) {
+		o->step_locks[i] = state_lock_operation(o->r->c, (uint32_t)o->r->job, s->steps[i].step);
+		if (o->step_locks[i] < 0)
+			return stasis_fail(err, STASIS_E_BUSY, "step %u.%u, which the script runs, is just "
+					   "being checkpointed", (uint32_t)o->r->job, s->steps[i].step);
+		o->nr_step_locks = i + 1;
+	}
+	return 0;
+}
+
+static void unlock_steps(struct operation *o)
+{
+	for (size_t i = 0; i < o->nr_step_locks; i++)
+		scoped_close_fd(&o->step_locks[i]);
+	o->nr_step_locks = 0;
+}
+
+static int save_with_steps(struct operation *o, struct checkpoint *what, struct checkpoint_result *ret,
+			   struct stasis_error *err)
+{
+	scoped(script_done) struct script_steps steps = {.nr = 0};
+	int rc;
+
+	if (find_script_steps(o, &steps, err) < 0)
+		return -1;
+	what->steps = &steps;
+	rc = lock_steps(o, &steps, err);
+	if (rc == 0)
+		rc = checkpoint_run(o->r->c, what, ret, err);
+	unlock_steps(o);
+	return rc;
+}
+
+/* A script begins and ends steps, and they their tasks, while it is looked at: then once more. */
+static int save_script(struct operation *o, struct checkpoint *what, struct checkpoint_result *ret,
+		       struct stasis_error *err)
+{
+	int64_t deadline = wire_now_ms() + SCRIPT_PATIENCE_MS;
+	struct timespec pause = {.tv_nsec = SCRIPT_PAUSE_NS};
+
+	for (;;) {
+		if (save_with_steps(o, what, ret, err) == 0)
+			return 0;
+		if ((err->cls != STASIS_E_BUSY && err->cls != STASIS_E_GONE) || wire_now_ms() > deadline)
+			return -1;
+		journal(o->r->c, "job=%u once more: %s", what->job, err->text);
+		(void)nanosleep(&pause, NULL); /* too short is fine */
+	}
+}
+
 static int save_target(struct operation *o, const struct target *t, struct checkpoint_result *ret,
 		       struct stasis_error *err)
 {
@@ -159,7 +227,8 @@ static int save_target(struct operation *o, const struct target *t, struct check
 		return stasis_fail(err, STASIS_E_GONE, "the step is on no node");
 	what.nodes = (const char(*)[SLURM_NAME_LEN])nodes;
 	what.nr_nodes = step_is_job(t->step) ? 1 : nr; /* a script runs on the first */
-	return checkpoint_run(o->r->c, &what, ret, err);
+	return step_is_job(t->step) ? save_script(o, &what, ret, err)
+				    : checkpoint_run(o->r->c, &what, ret, err);
 }
 
 static int keep_result(struct state *s, void *arg)

@@ -30,6 +30,23 @@ int slurm_job_load(uint32_t job, struct slurm_job *ret, bool *ret_is_known,
 		   struct stasis_error *err);
 void slurm_job_done(struct slurm_job *j); /* for scoped() */
 
+/* A running step, and the srun that waits for it. */
+struct slurm_step {
+	uint32_t step;
+	uint64_t tasks;
+	char srun_host[SLURM_NAME_LEN];
+	int srun_pid; /* as itself sees it */
+	char *nodes;  /* list as Slurm writes it */
+};
+
+struct slurm_steps {
+	size_t nr;
+	struct slurm_step *steps;
+};
+
+int slurm_steps_load(uint32_t job, struct slurm_steps *ret, struct stasis_error *err);
+void slurm_steps_done(struct slurm_steps *l); /* for scoped() */
+
 /* Index of the step in j->steps, or -1. */
 ssize_t slurm_find_step(const struct slurm_job *j, uint32_t step);
 

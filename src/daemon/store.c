@@ -95,18 +95,38 @@ int store_begin(struct store *s, struct stasis_error *err)
 	return 0;
 }
 
-int store_join(const char *folder, const char *draft, const char *final, struct store *ret,
-	       struct stasis_error *err)
+int store_make_sub(const struct store *s, const char *sub, struct stasis_error *err)
+{
+	scoped_fd int draft = store_open_draft(s, err);
+
+	if (draft < 0)
+		return -1;
+	if (mkdirat(draft, sub, 0700) < 0 || fsync(draft) < 0)
+		return stasis_fail_errno(err, STASIS_E_IO, "make a folder in '%.150s'", s->folder);
+	return 0;
+}
+
+static bool is_sub(const char *sub)
+{
+	unsigned step;
+	int end = 0;
+
+	return !*sub || (sscanf(sub, "step.%10u%n", &step, &end) == 1 && !sub[end]);
+}
+
+int store_join(const char *folder, const char *draft, const char *final, const char *sub,
+	       struct store *ret, struct stasis_error *err)
 {
 	unsigned long long id;
 	int end = 0;
 
 	if (*folder != '/' || strlen(folder) >= sizeof(ret->folder) || !generation_of(final) ||
-	    strlen(final) >= sizeof(ret->final) ||
+	    strlen(final) >= sizeof(ret->final) || !is_sub(sub) || strlen(sub) >= sizeof(ret->sub) ||
 	    sscanf(draft, ".draft-%16llx%n", &id, &end) != 1 || draft[end])
 		return stasis_fail(err, STASIS_E_USAGE, "'%.60s' is no draft of a checkpoint", draft);
 	(void)strcpy(ret->folder, folder); /* all of them fit, see above */
 	(void)strcpy(ret->final, final);
+	(void)strcpy(ret->sub, sub);
 	(void)snprintf(ret->draft, sizeof(ret->draft), ".draft-%016llx", id);
 	(void)snprintf(ret->aborted, sizeof(ret->aborted), ".aborted-%016llx", id);
 	return 0;
@@ -120,6 +140,12 @@ int store_open_draft(const struct store *s, struct stasis_error *err)
 	if (folder < 0)
 		return -1;
 	fd = openat(folder, s->draft, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0 && *s->sub) {
+		int sub = openat(fd, s->sub, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+		scoped_close_fd(&fd);
+		fd = sub;
+	}
 	if (fd < 0 && errno == ENOENT)
 		return stasis_fail(err, STASIS_E_GONE,
 				   "'%.150s' is not the same folder on all nodes, or the checkpoint was "
@@ -154,16 +180,20 @@ enum store_outcome store_abort(const struct store *s)
 	return fstatat(fd, s->final, &st, AT_SYMLINK_NOFOLLOW) == 0 ? STORE_COMMITTED : STORE_ABORTED;
 }
 
-/* A folder of plain files. */
-static void remove_flat(int folder, const char *name)
+/* A folder of plain files, and, for that many levels below, of such folders. */
+static void remove_folder(int folder, const char *name, int levels)
 {
 	int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	scoped_dir DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	const struct dirent *e;
 
-	while (dir && (e = readdir(dir)))
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			(void)unlinkat(fd, e->d_name, 0); /* what stays keeps the folder */
+	while (dir && (e = readdir(dir))) {
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+			continue;
+		/* what stays keeps the folder */
+		if (unlinkat(fd, e->d_name, 0) < 0 && levels)
+			remove_folder(fd, e->d_name, levels - 1);
+	}
 	(void)unlinkat(folder, name, AT_REMOVEDIR);
 }
 
@@ -172,7 +202,7 @@ void store_remove_aborted(const struct store *s)
 	scoped_fd int fd = open_folder(s, NULL);
 
 	if (fd >= 0)
-		remove_flat(fd, s->aborted);
+		remove_folder(fd, s->aborted, 1);
 }
 
 static bool is_stale(int folder, const char *name)
@@ -197,7 +227,7 @@ void store_prune(const struct store *s, unsigned keep)
 		unsigned n = generation_of(e->d_name);
 
 		if ((n && n + keep <= newest) || is_stale(fd, e->d_name))
-			remove_flat(fd, e->d_name);
+			remove_folder(fd, e->d_name, 1);
 	}
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Where images lie: IMAGE_DIR/JOB.STEP/gen.N/task.M.ckpt, IMAGE_DIR/JOB/gen.N/script.ckpt. All nodes write
+ * Where images lie: IMAGE_DIR/JOB.STEP/gen.N/task.M.ckpt, IMAGE_DIR/JOB/gen.N/script.ckpt, and beside that
+ * step.S/task.M.ckpt of the steps that the script runs. All nodes write
  * into one draft folder there; one rename() of it decides for all: to gen.N, the checkpoint is made; to
  * .aborted-ID, it is not. Who is in doubt tries the second, so that never both happen.
  *
@@ -21,6 +22,7 @@ struct store {
 	char draft[64];	       /* names in it */
 	char final[32];
 	char aborted[64];
+	char sub[32]; /* folder in the draft, of a step that is saved with its script; "" for none */
 };
 
 enum store_outcome { STORE_COMMITTED, STORE_ABORTED };
@@ -36,11 +38,15 @@ int store_name(const char *image_dir, uint32_t job, uint32_t step, struct store 
 /* Make the folders and an empty draft; fills the names. */
 int store_begin(struct store *s, struct stasis_error *err);
 
-/* What another node began: folder and names as they came over the wire. USAGE when they are none of ours. */
-int store_join(const char *folder, const char *draft, const char *final, struct store *ret,
-	       struct stasis_error *err);
+/* Make a folder in the draft. */
+int store_make_sub(const struct store *s, const char *sub, struct stasis_error *err);
 
-/* Descriptor of the draft folder. */
+/* What another node began: folder and names as they came over the wire; sub may be "". USAGE when they are
+ * none of ours. */
+int store_join(const char *folder, const char *draft, const char *final, const char *sub,
+	       struct store *ret, struct stasis_error *err);
+
+/* Descriptor of the draft folder, or of `sub` in it. */
 int store_open_draft(const struct store *s, struct stasis_error *err);
 
 /* The decision; fails when it was made the other way. */

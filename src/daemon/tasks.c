@@ -17,7 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { MAX_ENVIRON = 4 << 20, MAX_DEPTH = 4, MAX_ANCESTORS = 100 };
+enum { MAX_ENVIRON = 4 << 20, MAX_DEPTH = 4 };
 
 void tasks_done(struct task_list *l)
 {
@@ -233,6 +233,7 @@ static int find(struct task_search *s, struct task_list *ret, struct stasis_erro
 		(void)each_process(visit_task, s);
 	if (check_tasks(&l, err) < 0)
 		return -1;
+	l.stepd = s->stepd;
 	*ret = l;
 	l = (struct task_list){.nr = 0};
 	return 0;
@@ -251,40 +252,4 @@ int tasks_find_any(uint32_t job, uint32_t step, struct task_list *ret, struct st
 	struct task_search s = {.job = job, .step = step, .is_any = true};
 
 	return find(&s, ret, err);
-}
-
-/* ---- what is in a script's tree ---- */
-
-static bool is_below(pid_t pid, pid_t root)
-{
-	for (int i = 0; i < MAX_ANCESTORS && pid > 1; i++) {
-		scoped_fd int procfd = proc_open(pid, NULL);
-		struct proc_stat st;
-
-		if (pid == root)
-			return true;
-		if (procfd < 0 || proc_read_stat(procfd, "stat", &st, NULL) < 0)
-			return false;
-		pid = st.ppid;
-	}
-	return false;
-}
-
-static int visit_srun(void *arg, int pid, int procfd)
-{
-	struct child_search *s = arg;
-	struct proc_stat st;
-
-	if (proc_read_stat(procfd, "stat", &st, NULL) == 0 && strcmp(st.comm, "srun") == 0 &&
-	    is_below(pid, s->parent))
-		s->found = pid;
-	return s->found != 0;
-}
-
-pid_t tasks_find_srun(pid_t root)
-{
-	struct child_search s = {.parent = root};
-
-	(void)each_process(visit_srun, &s);
-	return s.found;
 }

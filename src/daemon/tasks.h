@@ -20,6 +20,7 @@ struct task_info {
 struct task_list {
 	size_t nr;
 	struct task_info *tasks;
+	pid_t stepd; /* the slurmstepd, 0 when there is none */
 };
 
 /*
@@ -31,8 +32,6 @@ int tasks_find(uint32_t job, uint32_t step, uid_t uid, struct task_list *ret,
 	       struct stasis_error *err);
 /* Whosever they are. */
 int tasks_find_any(uint32_t job, uint32_t step, struct task_list *ret, struct stasis_error *err);
-/* An srun in the tree of root, or 0: it talks to Slurm and to its step over the network. */
-pid_t tasks_find_srun(pid_t root);
 void tasks_done(struct task_list *l); /* for scoped() */
 
 /* Calls fn for each step whose slurmstepd runs on this node, until it returns non-zero; returns that. */
