@@ -382,6 +382,15 @@ static bool is_first_node(const struct config *c, const char *nodes)
 	return slurm_expand(nodes, &names, &nr, NULL) == 0 && nr && strcmp(names[0], c->node) == 0;
 }
 
+/* Then the step is saved with the script that runs it, or not at all by itself. */
+static bool is_scripts_affair(uint32_t job, uint32_t step)
+{
+	scoped(tasks_done) struct task_list l = {.nr = 0};
+
+	return !step_is_job(step) && tasks_find_any(job, STEP_BATCH_SCRIPT, &l, NULL) == 0 && l.nr &&
+	       l.tasks[0].interval;
+}
+
 void request_automatic(const struct config *c, uint32_t job, uint32_t step)
 {
 	scoped(tasks_done) struct task_list l = {.nr = 0};
@@ -391,7 +400,8 @@ void request_automatic(const struct config *c, uint32_t job, uint32_t step)
 	ssize_t at;
 	int code;
 
-	if (tasks_find_any(job, step, &l, NULL) < 0 || !l.nr || !l.tasks[0].interval)
+	if (tasks_find_any(job, step, &l, NULL) < 0 || !l.nr || !l.tasks[0].interval ||
+	    is_scripts_affair(job, step))
 		return;
 	interval = interval_of(l.tasks[0].interval);
 	if (interval && interval < c->min_interval_s)
