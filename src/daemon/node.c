@@ -381,6 +381,9 @@ void node_serve(const struct config *c, struct wire_conn *conn, const struct wir
 		rc = start_all(&r, &err);
 	if (rc == 0)
 		rc = r.order.is_vacate ? vacate(&r, &err) : create(&r, &err);
+	/* while it is looked at, a script begins and ends steps: the next look may find it otherwise */
+	if (rc < 0 && err.cls == STASIS_E_GONE && (r.order.is_of_script || r.order.sruns.nr))
+		err.cls = STASIS_E_BUSY;
 	if (rc < 0) {
 		journal(c, "job=%u step=%u part failed: %s", (uint32_t)r.order.job,
 			(uint32_t)r.order.step, err.text);

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { SCRIPT_PATIENCE_MS = 20000, SCRIPT_PAUSE_NS = 200000000 };
+enum { SCRIPT_PATIENCE_MS = 6000, SCRIPT_PAUSE_MS = 200 };
 
 struct target {
 	uint32_t step;
@@ -171,6 +171,19 @@ static void unlock_steps(struct operation *o)
 	o->nr_step_locks = 0;
 }
 
+static bool has_others(struct operation *o, const struct script_steps *before)
+{
+	scoped(script_done) struct script_steps now = {.nr = 0};
+	struct stasis_error why;
+
+	if (find_script_steps(o, &now, &why) < 0)
+		return why.cls == STASIS_E_BUSY;
+	for (size_t i = 0; i < now.nr && i < before->nr; i++)
+		if (now.steps[i].srun != before->steps[i].srun)
+			return true;
+	return now.nr != before->nr;
+}
+
 static int save_with_steps(struct operation *o, struct checkpoint *what, struct checkpoint_result *ret,
 			   struct stasis_error *err)
 {
@@ -184,6 +197,9 @@ static int save_with_steps(struct operation *o, struct checkpoint *what, struct 
 	if (rc == 0)
 		rc = checkpoint_run(o->r->c, what, ret, err);
 	unlock_steps(o);
+	/* an srun that began meanwhile was met as what it is, a program with connections */
+	if (rc < 0 && err->cls == STASIS_E_UNSUPPORTED && has_others(o, &steps))
+		err->cls = STASIS_E_BUSY;
 	return rc;
 }
 
@@ -192,15 +208,18 @@ static int save_script(struct operation *o, struct checkpoint *what, struct chec
 		       struct stasis_error *err)
 {
 	int64_t deadline = wire_now_ms() + SCRIPT_PATIENCE_MS;
-	struct timespec pause = {.tv_nsec = SCRIPT_PAUSE_NS};
+	int pause_ms = SCRIPT_PAUSE_MS;
 
 	for (;;) {
+		struct timespec pause = {pause_ms / 1000, pause_ms % 1000 * 1000000L};
+
 		if (save_with_steps(o, what, ret, err) == 0)
 			return 0;
-		if ((err->cls != STASIS_E_BUSY && err->cls != STASIS_E_GONE) || wire_now_ms() > deadline)
+		if (err->cls != STASIS_E_BUSY || wire_now_ms() > deadline)
 			return -1;
 		journal(o->r->c, "job=%u once more: %s", what->job, err->text);
 		(void)nanosleep(&pause, NULL); /* too short is fine */
+		pause_ms *= 2;
 	}
 }
 

@@ -17,7 +17,7 @@
 #include <time.h>
 
 enum {
-	AWAIT_STEP_MS = 5000, /* for an srun that has no step yet, or none any more */
+	AWAIT_STEP_MS = 3000, /* for an srun that has no step yet, or none any more */
 	LOOK_NS = 100000000,
 	CMDLINE_MAX_BYTES = 4 << 20,
 };

@@ -59,8 +59,8 @@ test_expect_success 'list tells of the last checkpoint, also as JSON' '
 	scheckpoint --json list $job >out && cat out && grep -q "\"folder\":\"$slurm_dir/ckpt/$job/gen.1\"" out && grep -q "\"tasks\":1" out
 '
 test_expect_success 'what cannot be saved is named, and the job runs on' '
-	srun=$(slurm_sbatch -o /dev/null --wrap "srun sleep 600; true") && wait_for "as_root squeue -h -s -j $srun -o %i | grep -qx $srun.0" &&
-	test_expect_status 1 scheckpoint --wait vacate $srun 2>err; cat err; grep -q "script waits for srun" err &&
-	scheckpoint error $srun | grep "error(2036): .*script waits for srun" && [ "$(slurm_state $srun)" = RUNNING ]
+	srun=$(slurm_sbatch -o /dev/null --wrap "srun --pty sleep 600; true") && wait_for "as_root squeue -h -s -j $srun -o %i | grep -qx $srun.0" &&
+	test_expect_status 1 scheckpoint --wait vacate $srun 2>err; cat err; grep -q "has a pseudo-terminal" err &&
+	scheckpoint error $srun | grep "error(2036): .*has a pseudo-terminal" && [ "$(slurm_state $srun)" = RUNNING ]
 '
 test_done
