@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Short-lived helper threads: they take no signals, and when none can be started the caller does all the
- * work itself. Neither ptrace(2) nor fork(2) may be used in them: the caller's thread is the tracer.
+ * work itself. They may not fork, nor do what depends on who does it: only the caller's thread traces.
  */
 #ifndef LIB_PARALLEL_H
 #define LIB_PARALLEL_H
