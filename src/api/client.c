@@ -219,3 +219,12 @@ int client_ask(uint32_t job, struct wire_msg *request, int timeout_ms, struct wi
 		return -1;
 	return take_answer(&c, ret, timeout_ms, err);
 }
+
+int client_tell_local(struct wire_msg *request, struct stasis_error *err)
+{
+	scoped(wire_close) struct wire_conn c = WIRE_CONN_INIT;
+
+	if (connect_local(&c, err) < 0)
+		return -1;
+	return wire_send(&c, request, (uid_t)-1, SEND_MS, err);
+}

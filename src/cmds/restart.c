@@ -114,7 +114,7 @@ static int restore(const struct restart_opts *o, const struct stasis_restore_opt
 		cmd_message("%s: restarted %zu process%s, root pid %d", o->file, restored.nr_procs,
 			    restored.nr_procs == 1 ? "" : "es", restored.root);
 	if (o->is_waiting)
-		return restart_follow(&restored);
+		return restart_follow(&restored, NULL);
 	scoped_close_fd(&restored.status_fd); /* tells that nobody waits */
 	printf("%d\n", restored.root);
 	return 0;

@@ -33,6 +33,7 @@ static const int passed_signals[] = {SIGINT,  SIGQUIT,	SIGTSTP, SIGHUP,
 
 struct follower {
 	struct stasis_restored *root;
+	const struct follow_hooks *hooks; /* or NULL */
 	int tty;		   /* controlling terminal, -1 without one */
 	bool has_given_terminal;   /* the root's group is in the foreground through us */
 	int signals;		   /* signalfd of what is passed on, SIGCONT and SIGCHLD */
@@ -165,6 +166,8 @@ static void take_signals(struct follower *f)
 	while (read(f->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		if (info.ssi_signo == SIGCONT)
 			continue_root(f);
+		else if (f->hooks && (int)info.ssi_signo == f->hooks->warning)
+			f->hooks->is_warned(f->hooks->arg);
 		else if (info.ssi_signo != SIGCHLD)
 			pass_signal(f, &info);
 	}
@@ -188,6 +191,8 @@ static void collect_signals(struct follower *f, sigset_t *awaited)
 	sigemptyset(&f->ignored_at_start);
 	sigaddset(awaited, SIGCHLD);
 	sigaddset(awaited, SIGCONT);
+	if (f->hooks)
+		sigaddset(awaited, f->hooks->warning);
 	for (size_t i = 0; i < NR_PASSED; i++) {
 		sigaddset(awaited, passed_signals[i]);
 		if (sigaction(passed_signals[i], NULL, &old) == 0 && old.sa_handler == SIG_IGN)
@@ -205,11 +210,12 @@ void restart_hold_signals(void)
 	(void)sigprocmask(SIG_BLOCK, &held, NULL);
 }
 
-static int follower_init(struct follower *f, struct stasis_restored *root, struct stasis_error *err)
+static int follower_init(struct follower *f, struct stasis_restored *root,
+			 const struct follow_hooks *hooks, struct stasis_error *err)
 {
 	sigset_t awaited, blocked;
 
-	*f = (struct follower){.root = root, .tty = -1};
+	*f = (struct follower){.root = root, .hooks = hooks, .tty = -1};
 	collect_signals(f, &awaited);
 	blocked = awaited;
 	sigaddset(&blocked, SIGTTIN);
@@ -240,14 +246,14 @@ static int end_like(int wstatus)
 	return 128 + WTERMSIG(wstatus); /* not reached unless the signal is harmless to us (init) */
 }
 
-int restart_follow(struct stasis_restored *restored)
+int restart_follow(struct stasis_restored *restored, const struct follow_hooks *hooks)
 {
 	struct follower f;
 	struct stasis_error err;
 	bool has_failed = false;
 	int wstatus = 0;
 
-	if (follower_init(&f, restored, &err) < 0)
+	if (follower_init(&f, restored, hooks, &err) < 0)
 		return cmd_report(&err);
 	give_terminal(&f);
 	while (!root_has_ended(&f, &wstatus, &has_failed)) {

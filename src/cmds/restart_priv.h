@@ -40,11 +40,18 @@ enum dialog_end restart_interactive(struct selection *sel);
  */
 void restart_hold_signals(void);
 
+/* What a shepherd wants to hear of while it follows. */
+struct follow_hooks {
+	int warning;			 /* a signal that is for us, not for the root */
+	void (*is_warned)(void *arg);
+	void *arg;
+};
+
 /*
  * Stay until the restarted root ends: pass signals on, share the terminal, stop and continue as it
- * does. Returns its exit status; does not return when the root was killed by a signal, but dies of
+ * does; hooks may be NULL. Returns its exit status; does not return when the root was killed by a signal, but dies of
  * the same one. A failure of the waiting itself is printed and is status 1.
  */
-int restart_follow(struct stasis_restored *restored);
+int restart_follow(struct stasis_restored *restored, const struct follow_hooks *hooks);
 
 #endif

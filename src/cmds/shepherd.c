@@ -4,12 +4,15 @@
  * tree below itself, with its own 0, 1 and 2 in the place of those that led to the old slurmstepd, passes
  * signals on, and ends as the root ends. It has the job user's rights and no others.
  *
+ * A batch script that wants to be warned has one from the start: shepherd_run.c.
+ *
  * The newest checkpoint is taken; when that one is damaged or incomplete, the one before.
  */
-#include "cmds/restart_priv.h"
+#include "cmds/shepherd_priv.h"
 #include "cmds/shepherd_steps.h"
 #include "lib/scoped.h"
 #include "wire/codes.h"
+#include "wire/shepherd.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -125,7 +128,11 @@ int main(int argc, char **argv)
 	struct stasis_restored restored;
 	struct stasis_error err;
 
+	const char *script = getenv(SHEPHERD_RUN);
+
 	cmd_init(argv);
+	if (script)
+		return shepherd_run(script, argv);
 	if (argc < 3 || argc > 4) {
 		fprintf(stderr, "Usage: stasis-shepherd FOLDER IMAGE [SCRIPT]\n"
 				"For Slurm's tasks; see restart(1) for everything else.\n");
@@ -134,8 +141,8 @@ int main(int argc, char **argv)
 	s.folder = argv[1];
 	s.image = argv[2];
 	s.script = argv[3];
-	restart_hold_signals();
+	shepherd_hold_signals();
 	if (restore_newest(&s, &restored, &err) < 0)
 		return cmd_report(&err);
-	return restart_follow(&restored);
+	return shepherd_follow(&restored, s.script);
 }

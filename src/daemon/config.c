@@ -3,6 +3,7 @@
 #include "daemon/config.h"
 
 #include "lib/scoped.h"
+#include "wire/events.h"
 #include "wire/wire.h"
 
 #include <limits.h>
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <yaml.h>
 
-enum key_type { KEY_TEXT, KEY_PATH, KEY_NUMBER };
+enum key_type { KEY_TEXT, KEY_PATH, KEY_NUMBER, KEY_EVENTS };
 
 /* clang-format off */
 static const struct key {
@@ -23,6 +24,7 @@ static const struct key {
 #define TEXT(name, field) {name, KEY_TEXT, offsetof(struct config, field), sizeof(((struct config *)0)->field), 0, 0}
 #define FILE_PATH(name, field) {name, KEY_PATH, offsetof(struct config, field), sizeof(((struct config *)0)->field), 0, 0}
 #define NUMBER(name, field, min, max) {name, KEY_NUMBER, offsetof(struct config, field), sizeof(unsigned), min, max}
+#define EVENTS(name, field) {name, KEY_EVENTS, offsetof(struct config, field), sizeof(unsigned), 0, 0}
 	TEXT("node", node),
 	FILE_PATH("socket", socket),
 	NUMBER("port", port, 0, 65535),
@@ -32,6 +34,10 @@ static const struct key {
 	NUMBER("keep", keep, 1, 1000),
 	NUMBER("max-wait", max_wait_s, 1, 65535),
 	NUMBER("min-interval", min_interval_s, 1, 1000000),
+	EVENTS("checkpoint-on", checkpoint_on),
+	EVENTS("checkpoint-on-allowed", checkpoint_on_allowed),
+	NUMBER("watch", watch_s, 1, 3600),
+	NUMBER("limit-margin", limit_margin_s, 1, 86400),
 	NUMBER("operations", operations, 1, 1024),
 };
 /* clang-format on */
@@ -46,6 +52,9 @@ static void set_defaults(struct config *c)
 		.keep = 2,
 		.max_wait_s = 300,
 		.min_interval_s = 60,
+		.checkpoint_on_allowed = EVENTS_ALL,
+		.watch_s = 15,
+		.limit_margin_s = 60,
 		.operations = 64,
 	};
 	(void)gethostname(c->node, sizeof(c->node) - 1);
@@ -79,6 +88,11 @@ static int set_key(struct config *c, const char *name, const char *value, struct
 	field = (char *)c + k->offset;
 	if (k->type == KEY_NUMBER)
 		return set_number(k, value, field, err);
+	if (k->type == KEY_EVENTS && !events_parse(value, (unsigned *)(void *)field))
+		return stasis_fail(err, STASIS_E_USAGE,
+				   "%s: '%s' is not 'none' or a list of preempt, limit, drain", name, value);
+	if (k->type == KEY_EVENTS)
+		return 0;
 	if (k->type == KEY_PATH && *value && *value != '/')
 		return stasis_fail(err, STASIS_E_USAGE, "%s: '%s' is not an absolute path", name,
 				   value);

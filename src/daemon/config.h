@@ -20,6 +20,10 @@ struct config {
 	unsigned keep;	     /* checkpoints of a job or step */
 	unsigned max_wait_s; /* for requests that do not say */
 	unsigned min_interval_s; /* between automatic checkpoints */
+	unsigned checkpoint_on;	 /* EVENT_* for jobs that do not say */
+	unsigned checkpoint_on_allowed; /* the others are not done for anybody */
+	unsigned watch_s;	 /* between questions to Slurm about a job with such a wish */
+	unsigned limit_margin_s; /* before the time limit */
 	unsigned operations; /* requests that are worked on at the same time */
 };
 

@@ -5,6 +5,7 @@
  */
 #include "daemon/request.h"
 
+#include "daemon/events.h"
 #include "daemon/journal.h"
 #include "daemon/node.h"
 #include "daemon/request_priv.h"
@@ -98,7 +99,7 @@ static int dispatch(struct request *r, const char *op)
 	} simple[] = {
 		{"able", request_able},		{"disable", request_disable},
 		{"enable", request_enable},	{"error", request_error},
-		{"list", request_list},
+		{"list", request_list},		{"warned", request_warned},
 		{"complete", request_complete}, {"task_complete", request_complete},
 	};
 

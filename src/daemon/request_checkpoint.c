@@ -4,6 +4,7 @@
  * each. The asker has the answer when the operation begins, as he always had, unless he wants to wait.
  */
 #include "daemon/coordinate.h"
+#include "daemon/events.h"
 #include "daemon/journal.h"
 #include "daemon/request.h"
 #include "daemon/request_priv.h"
@@ -385,14 +386,6 @@ static uint64_t age_of(pid_t pid)
 	return (uint64_t)now.tv_sec - st.starttime_ticks / (uint64_t)sysconf(_SC_CLK_TCK);
 }
 
-static bool find_owner(uint32_t job, struct slurm_job *info, struct stasis_error *err)
-{
-	bool is_known = false;
-
-	return slurm_job_load(job, info, &is_known, err) == 0 && is_known &&
-	       strcmp(info->state, "RUNNING") == 0;
-}
-
 static bool is_first_node(const struct config *c, const char *nodes)
 {
 	scoped_free char(*names)[SLURM_NAME_LEN] = NULL;
@@ -410,29 +403,40 @@ static bool is_scripts_affair(uint32_t job, uint32_t step)
 	       l.tasks[0].interval;
 }
 
+int request_load_running(struct request *r)
+{
+	uint32_t job = (uint32_t)r->job, step = (uint32_t)r->step;
+	bool is_known = false;
+	ssize_t at;
+
+	if (slurm_job_load(job, &r->info, &is_known, &r->err) < 0 || !is_known ||
+	    strcmp(r->info.state, "RUNNING") != 0)
+		return -1;
+	at = slurm_find_step(&r->info, step);
+	return is_first_node(r->c, step_is_job(step) ? r->info.nodes : at >= 0 ? r->info.step_nodes[at] : "")
+		       ? 0 : -1;
+}
+
+static bool is_due(const struct config *c, uint32_t job, uint32_t step, const struct task_info *task)
+{
+	uint64_t interval = task->interval ? interval_of(task->interval) : 0;
+
+	if (interval && interval < c->min_interval_s)
+		interval = c->min_interval_s;
+	return interval && age_of(task->pid) >= interval &&
+	       state_change(c, job, step, mark_automatic, &interval, NULL) == 0;
+}
+
 void request_automatic(const struct config *c, uint32_t job, uint32_t step)
 {
 	scoped(tasks_done) struct task_list l = {.nr = 0};
-	scoped(slurm_job_done) struct slurm_job job_info = {.nr_steps = 0};
 	struct request r = {.c = c, .job = job, .step = step};
-	uint64_t interval = 0;
-	ssize_t at;
-	int code;
 
-	if (tasks_find_any(job, step, &l, NULL) < 0 || !l.nr || !l.tasks[0].interval ||
-	    is_scripts_affair(job, step))
+	if (tasks_find_any(job, step, &l, NULL) < 0 || !l.nr || events_watch(c, job, step, &l.tasks[0]) ||
+	    is_scripts_affair(job, step) || !is_due(c, job, step, &l.tasks[0]))
 		return;
-	interval = interval_of(l.tasks[0].interval);
-	if (interval && interval < c->min_interval_s)
-		interval = c->min_interval_s;
-	if (!interval || age_of(l.tasks[0].pid) < interval ||
-	    state_change(c, job, step, mark_automatic, &interval, &r.err) != 0 ||
-	    !find_owner(job, &job_info, &r.err))
-		return;
-	at = slurm_find_step(&job_info, step);
-	if (!is_first_node(c, step_is_job(step) ? job_info.nodes : at >= 0 ? job_info.step_nodes[at] : ""))
-		return;
-	r.info = job_info;
-	code = request_checkpoint(&r, "create");
-	journal(c, "automatic job=%u step=%d: %d", job, step_is_job(step) ? -1 : (int)step, code);
+	if (request_load_running(&r) == 0)
+		journal(c, "automatic job=%u step=%d: %d", job, step_is_job(step) ? -1 : (int)step,
+			request_checkpoint(&r, "create"));
+	slurm_job_done(&r.info);
 }

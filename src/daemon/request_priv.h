@@ -18,6 +18,9 @@ struct request {
 	bool is_answered;
 };
 
+/* Fill info of a job that runs, and whose first node for this step is ours; -1 otherwise. */
+int request_load_running(struct request *r);
+
 /* request_checkpoint.c: create, vacate, requeue; answers by itself once it has begun. */
 int request_checkpoint(struct request *r, const char *op);
 

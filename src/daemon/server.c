@@ -29,7 +29,7 @@
 enum {
 	MAX_WAITING = 128,	  /* connections whose request is not there yet */
 	FIRST_FRAME_MS = 5000,	  /* time that a peer has for it */
-	SCAN_MS = 15000,	  /* between looks for checkpoints that are due, or min-interval */
+	SCAN_MS = 15000,	  /* between looks for checkpoints that are due, min-interval or watch */
 	WORKERS_PER_OPERATION = 4, /* others wait for their turn in the backlog */
 };
 
@@ -251,7 +251,8 @@ static void take_signals(struct server *s)
 
 static int64_t scan_period(const struct server *s)
 {
-	int64_t shortest_ms = (int64_t)s->c->min_interval_s * 1000;
+	unsigned shortest_s = s->c->watch_s < s->c->min_interval_s ? s->c->watch_s : s->c->min_interval_s;
+	int64_t shortest_ms = (int64_t)shortest_s * 1000;
 
 	return shortest_ms < SCAN_MS ? shortest_ms : SCAN_MS;
 }

@@ -55,7 +55,9 @@ static int parse_job(char *line, uint32_t job, struct slurm_job *ret, struct sta
 		return 1;
 	if (sscanf(fields[1], "%u", &ret->uid) != 1 || sscanf(fields[2], "%u", &ret->gid) != 1)
 		return stasis_fail(err, STASIS_E_IO, "squeue tells no ids of job %u", job);
-	(void)snprintf(ret->state, sizeof(ret->state), "%s", fields[3]);
+	/* while a signal of slurmctld is on its way to it, a job that runs is called so */
+	(void)snprintf(ret->state, sizeof(ret->state), "%s",
+		       strcmp(fields[3], "SIGNALING") == 0 ? "RUNNING" : fields[3]);
 	ret->nodes = strdup(fields[4]);
 	ret->work_dir = strdup(line);
 	if (!ret->nodes || !ret->work_dir)

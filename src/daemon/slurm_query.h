@@ -46,6 +46,17 @@ struct slurm_steps {
 
 int slurm_steps_load(uint32_t job, struct slurm_steps *ret, struct stasis_error *err);
 void slurm_steps_done(struct slurm_steps *l); /* for scoped() */
+struct slurm_fate {
+	uint64_t start, end; /* times; an end of 0: it is not known */
+	uint64_t preempted;  /* when that was decided, 0: it is not */
+	bool may_requeue;
+	char nodes[2001]; /* list, as Slurm writes it */
+};
+
+int slurm_fate_load(uint32_t job, struct slurm_fate *ret, struct stasis_error *err);
+
+/* Whether one of the nodes in the list is drained, or is to be. */
+int slurm_is_drained(const char *nodes, bool *ret, struct stasis_error *err);
 
 /* Index of the step in j->steps, or -1. */
 ssize_t slurm_find_step(const struct slurm_job *j, uint32_t step);

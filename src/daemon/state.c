@@ -52,6 +52,10 @@ static int parse(struct wire_msg *m, struct state *ret, struct stasis_error *err
 	    wire_get_number(m, "begin", UINT64_MAX, 0, &ret->begin, err) < 0 ||
 	    wire_get_number(m, "code", UINT32_MAX, 0, &ret->code, err) < 0 ||
 	    wire_get_number(m, "automatic", UINT64_MAX, 0, &ret->automatic, err) < 0 ||
+	    wire_get_number(m, "watched", UINT64_MAX, 0, &ret->watched, err) < 0 ||
+	    wire_get_number(m, "due", UINT64_MAX, 0, &ret->due, err) < 0 ||
+	    wire_get_number(m, "tried", UINT64_MAX, 0, &ret->tried, err) < 0 ||
+	    wire_get_number(m, "tries", UINT64_MAX, 0, &ret->tries, err) < 0 ||
 	    wire_get_number(m, "saved", UINT64_MAX, 0, &ret->saved, err) < 0 ||
 	    wire_get_number(m, "bytes", UINT64_MAX, 0, &ret->bytes, err) < 0 ||
 	    wire_get_number(m, "tasks", UINT64_MAX, 0, &ret->tasks, err) < 0)
@@ -101,6 +105,10 @@ static int write_at(int folder, const char *name, const struct state *s, struct 
 	    wire_put_number(&m, "begin", s->begin, err) < 0 ||
 	    wire_put_number(&m, "code", s->code, err) < 0 ||
 	    wire_put_number(&m, "automatic", s->automatic, err) < 0 ||
+	    wire_put_number(&m, "watched", s->watched, err) < 0 ||
+	    wire_put_number(&m, "due", s->due, err) < 0 ||
+	    wire_put_number(&m, "tried", s->tried, err) < 0 ||
+	    wire_put_number(&m, "tries", s->tries, err) < 0 ||
 	    wire_put(&m, "message", s->message, err) < 0 ||
 	    wire_put_number(&m, "saved", s->saved, err) < 0 ||
 	    wire_put_number(&m, "bytes", s->bytes, err) < 0 ||

@@ -20,6 +20,9 @@ struct state {
 	uint64_t code;	     /* its highest error code */
 	char message[512];   /* and the message with that */
 	uint64_t automatic;  /* time of the last automatic checkpoint */
+	uint64_t watched;    /* time of the last question to Slurm what is to become of the job */
+	uint64_t due;	     /* when its time limit is a reason for a checkpoint, 0: not known */
+	uint64_t tried, tries; /* last attempt because of such an event, and how many failed */
 	uint64_t saved;	     /* time of the last one that was made, 0: none */
 	uint64_t bytes, tasks;
 	char folder[PATH_MAX];

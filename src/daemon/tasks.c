@@ -24,6 +24,7 @@ void tasks_done(struct task_list *l)
 	for (size_t i = 0; i < l->nr; i++) {
 		free(l->tasks[i].image_dir);
 		free(l->tasks[i].interval);
+		free(l->tasks[i].on);
 	}
 	free(l->tasks);
 	*l = (struct task_list){.nr = 0};
@@ -118,6 +119,7 @@ static void read_environment(int procfd, struct task_info *t)
 		return;
 	t->image_dir = find_variable(env, len, "SLURM_CHECKPOINT_IMAGE_DIR");
 	t->interval = find_variable(env, len, "SLURM_CHECKPOINT");
+	t->on = find_variable(env, len, "SLURM_CHECKPOINT_ON");
 	number = find_variable(env, len, "SLURM_PROCID");
 	if (number)
 		t->global = (uint32_t)strtoul(number, NULL, 10);

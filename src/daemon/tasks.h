@@ -15,6 +15,7 @@ struct task_info {
 	uint32_t global;   /* its number in the step */
 	char *image_dir;   /* SLURM_CHECKPOINT_IMAGE_DIR of its environment, or NULL */
 	char *interval;	   /* --checkpoint= as it was given, or NULL */
+	char *on;	   /* --checkpoint-on=, likewise */
 };
 
 struct task_list {

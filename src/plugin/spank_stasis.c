@@ -11,8 +11,11 @@
 
 #include <slurm/spank.h>
 
+#include "plugin/asked.h"
 #include "plugin/interval.h"
 #include "wire/codes.h"
+#include "wire/events.h"
+#include "wire/shepherd.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -29,11 +32,16 @@ EXPORT extern const char plugin_name[], plugin_type[];
 EXPORT extern const unsigned int plugin_version, spank_plugin_version;
 SPANK_PLUGIN(stasis, 1);
 
-enum { OPT_CHECKPOINT = 1, OPT_CHECKPOINT_DIR, OPT_RESTART_DIR };
+enum { OPT_CHECKPOINT = 1, OPT_CHECKPOINT_DIR, OPT_RESTART_DIR, OPT_CHECKPOINT_ON };
+
+/* Slurm warns a batch job this long before its end, or up to a minute earlier; what stasisd does then is its
+ * own decision (limit-margin of stasis.yaml). */
+#define WARNING "B:" EVENT_SIGNAL_NAME "@60"
 
 /* The one writable state: SPANK gives hooks no argument of ours. */
 static struct {
 	char interval[32];
+	char on[64]; /* --checkpoint-on */
 	char dir[PATH_MAX], restart_dir[PATH_MAX];
 	char directory[PATH_MAX]; /* directory= of plugstack.conf, as in stasis.yaml */
 	char shepherd[PATH_MAX];
@@ -50,10 +58,13 @@ static int keep(char *field, size_t size, const char *value)
 /* Called twice in some contexts. The remote side has what the client accepted. */
 static int take_option(int val, const char *arg, int remote)
 {
+	unsigned events;
 	int rc = -1;
 
 	if (val == OPT_CHECKPOINT && arg && interval_is_valid(arg))
 		rc = keep(self.interval, sizeof(self.interval), arg);
+	if (val == OPT_CHECKPOINT_ON && arg && events_parse(arg, &events))
+		rc = keep(self.on, sizeof(self.on), arg);
 	if (val == OPT_CHECKPOINT_DIR)
 		rc = keep(self.dir, sizeof(self.dir), arg);
 	if (val == OPT_RESTART_DIR)
@@ -62,6 +73,7 @@ static int take_option(int val, const char *arg, int remote)
 		return 0;
 	slurm_error("Invalid --%s specification", val == OPT_CHECKPOINT	      ? "checkpoint"
 						  : val == OPT_CHECKPOINT_DIR ? "checkpoint-dir"
+						  : val == OPT_CHECKPOINT_ON  ? "checkpoint-on"
 									      : "restart-dir");
 	return -1;
 }
@@ -75,6 +87,9 @@ static struct spank_option options[] = {
 	{(char *)(uintptr_t)"restart-dir", (char *)(uintptr_t)"DIR",
 	 (char *)(uintptr_t)"restart from the checkpoint in DIR; \"none\": never restart", 1,
 	 OPT_RESTART_DIR, take_option},
+	{(char *)(uintptr_t)"checkpoint-on", (char *)(uintptr_t)"LIST",
+	 (char *)(uintptr_t)"checkpoint and requeue the job before it is ended: preempt,limit,drain", 1,
+	 OPT_CHECKPOINT_ON, take_option},
 };
 
 static void take_arguments(int ac, char **av)
@@ -90,20 +105,19 @@ static void take_arguments(int ac, char **av)
 	}
 }
 
-/* Does the command line of sbatch ask for us? Its "#SBATCH" lines are not known this early. */
-static int is_asked_for(void)
+/* Defaults of sbatch for a job that asks for us; its own options go before them. */
+static void set_defaults(void)
 {
-	char line[16384];
-	FILE *f = fopen("/proc/self/cmdline", "re");
-	size_t len = f ? fread(line, 1, sizeof(line) - 1, f) : 0;
-	int found = getenv("SBATCH_CHECKPOINT") || getenv("SBATCH_CHECKPOINT_DIR");
+	struct asked asked;
 
-	if (f)
-		(void)fclose(f);
-	line[len] = '\0';
-	for (size_t at = 0; at < len && !found; at += strlen(line + at) + 1)
-		found = strncmp(line + at, "--checkpoint", 12) == 0;
-	return found;
+	asked_find(&asked);
+	/* output of a job that is restarted goes on, it does not begin anew */
+	if (asked.has_any)
+		(void)setenv("SBATCH_OPEN_MODE", "append", 0);
+	if (asked.events)
+		(void)setenv("SBATCH_REQUEUE", "1", 0);
+	if (asked.events & (EVENT_PREEMPT | EVENT_LIMIT))
+		(void)setenv("SBATCH_SIGNAL", WARNING, 0);
 }
 
 EXPORT int slurm_spank_init(spank_t sp, int ac, char **av)
@@ -112,9 +126,8 @@ EXPORT int slurm_spank_init(spank_t sp, int ac, char **av)
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
 		if (spank_option_register(sp, &options[i]) != ESPANK_SUCCESS)
 			slurm_error("stasis: cannot register --%s", options[i].name);
-	/* output of a job that is restarted goes on, it does not begin anew */
-	if (spank_context() == S_CTX_ALLOCATOR && is_asked_for())
-		(void)setenv("SBATCH_OPEN_MODE", "append", 0);
+	if (spank_context() == S_CTX_ALLOCATOR)
+		set_defaults();
 	return 0;
 }
 
@@ -144,6 +157,8 @@ static void set_environment(spank_t sp)
 {
 	if (*self.interval)
 		(void)spank_setenv(sp, "SLURM_CHECKPOINT", self.interval, 1);
+	if (*self.on)
+		(void)spank_setenv(sp, "SLURM_CHECKPOINT_ON", self.on, 1);
 	if (*self.dir)
 		(void)spank_setenv(sp, "SLURM_CHECKPOINT_IMAGE_DIR", self.dir, 1);
 	(void)spank_unsetenv(sp, "SLURM_RESTART_DIR"); /* for this task alone */
@@ -223,6 +238,24 @@ static void become_shepherd(spank_t sp, char *folder, char *image)
 	_exit(1); /* he asked for a restart: to begin anew instead would cost him his work */
 }
 
+/* A batch job that Slurm is to warn: the shepherd is the process that Slurm warns. The program to run is exchanged
+ * rather than run here, so that all that slurmstepd still does for a task is done. */
+static void get_shepherd(spank_t sp)
+{
+	uint32_t step = 0;
+	unsigned events = 0;
+	char **argv = NULL;
+	int argc = 0;
+
+	(void)spank_get_item(sp, S_JOB_STEPID, &step);
+	if (step != STEP_BATCH_SCRIPT || !events_parse(self.on, &events) ||
+	    !(events & (EVENT_PREEMPT | EVENT_LIMIT)) || access(self.shepherd, X_OK) < 0 ||
+	    spank_get_item(sp, S_JOB_ARGV, &argc, &argv) != ESPANK_SUCCESS || argc < 1 ||
+	    spank_setenv(sp, SHEPHERD_RUN, argv[0], 1) != ESPANK_SUCCESS)
+		return;
+	argv[0] = self.shepherd;
+}
+
 EXPORT int slurm_spank_task_init(spank_t sp, int ac, char **av)
 {
 	char folder[PATH_MAX], image[32];
@@ -231,6 +264,7 @@ EXPORT int slurm_spank_task_init(spank_t sp, int ac, char **av)
 	(void)av;
 	from_environment(sp, self.interval, sizeof(self.interval), "SLURM_CHECKPOINT",
 			 "SBATCH_CHECKPOINT");
+	from_environment(sp, self.on, sizeof(self.on), "SLURM_CHECKPOINT_ON", "SBATCH_CHECKPOINT_ON");
 	from_environment(sp, self.dir, sizeof(self.dir), "SLURM_CHECKPOINT_DIR",
 			 "SBATCH_CHECKPOINT_DIR");
 	from_environment(sp, self.dir, sizeof(self.dir), "SLURM_CHECKPOINT_IMAGE_DIR",
@@ -243,5 +277,6 @@ EXPORT int slurm_spank_task_init(spank_t sp, int ac, char **av)
 		make_absolute(folder, sizeof(folder));
 		become_shepherd(sp, folder, image);
 	}
+	get_shepherd(sp);
 	return 0;
 }
