@@ -20,7 +20,7 @@
 enum {
 	RETRY_S = 5, /* after a failure; then twice as long, and so on */
 	MAX_RETRY_S = 320,
-	LIMIT_PARTS = 2, /* the margin is at most one of so many of the time limit: else nothing would get done */
+	LIMIT_PARTS = 4, /* one of so many of the time limit is always for work: else none would get done */
 };
 
 /* ---- what the user wants ---- */
@@ -42,8 +42,8 @@ static uint64_t limit_due(const struct config *c, const struct slurm_fate *f)
 
 	if (!f->end)
 		return UINT64_MAX;
-	if (margin > length / LIMIT_PARTS)
-		margin = length / LIMIT_PARTS;
+	if (margin > length - length / LIMIT_PARTS)
+		margin = length - length / LIMIT_PARTS;
 	return f->end - margin;
 }
 
