@@ -220,11 +220,12 @@ int client_ask(uint32_t job, struct wire_msg *request, int timeout_ms, struct wi
 	return take_answer(&c, ret, timeout_ms, err);
 }
 
-int client_tell_local(struct wire_msg *request, struct stasis_error *err)
+int client_ask_local(struct wire_msg *request, int timeout_ms, struct wire_msg *ret,
+		     struct stasis_error *err)
 {
 	scoped(wire_close) struct wire_conn c = WIRE_CONN_INIT;
 
-	if (connect_local(&c, err) < 0)
+	if (connect_local(&c, err) < 0 || wire_send(&c, request, (uid_t)-1, SEND_MS, err) < 0)
 		return -1;
-	return wire_send(&c, request, (uid_t)-1, SEND_MS, err);
+	return ret ? take_answer(&c, ret, timeout_ms, err) : 0;
 }

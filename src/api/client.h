@@ -9,7 +9,8 @@
 int client_ask(uint32_t job, struct wire_msg *request, int timeout_ms, struct wire_msg *ret,
 	       struct stasis_error *err);
 
-/* Send it to the daemon of this machine, and wait for no answer. */
-int client_tell_local(struct wire_msg *request, struct stasis_error *err);
+/* The daemon of this machine, whatever the job; with NULL for ret no answer is awaited. */
+int client_ask_local(struct wire_msg *request, int timeout_ms, struct wire_msg *ret,
+		     struct stasis_error *err);
 
 #endif

@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <time.h>
 
 /* Sent on to the root when they come here; SIGCONT has its own rules. */
 static const int passed_signals[] = {SIGINT,  SIGQUIT,	SIGTSTP, SIGHUP,
@@ -34,6 +35,8 @@ static const int passed_signals[] = {SIGINT,  SIGQUIT,	SIGTSTP, SIGHUP,
 struct follower {
 	struct stasis_restored *root;
 	const struct follow_hooks *hooks; /* or NULL */
+	struct timespec begin;
+	bool is_settled;
 	int tty;		   /* controlling terminal, -1 without one */
 	bool has_given_terminal;   /* the root's group is in the foreground through us */
 	int signals;		   /* signalfd of what is passed on, SIGCONT and SIGCHLD */
@@ -159,6 +162,25 @@ static bool root_has_ended(struct follower *f, int *ret_wstatus, bool *ret_faile
 	return true;
 }
 
+static void settle(struct follower *f)
+{
+	if (!f->hooks || !f->hooks->settle_ms || f->is_settled)
+		return;
+	f->is_settled = true;
+	f->hooks->has_settled(f->hooks->arg);
+}
+
+/* As late as RECHECK_MS. */
+static void check_settled(struct follower *f)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	if (f->hooks && (now.tv_sec - f->begin.tv_sec) * 1000 + (now.tv_nsec - f->begin.tv_nsec) / 1000000 >=
+				f->hooks->settle_ms)
+		settle(f);
+}
+
 static void take_signals(struct follower *f)
 {
 	struct signalfd_siginfo info;
@@ -166,10 +188,12 @@ static void take_signals(struct follower *f)
 	while (read(f->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		if (info.ssi_signo == SIGCONT)
 			continue_root(f);
-		else if (f->hooks && (int)info.ssi_signo == f->hooks->warning)
+		else if (f->hooks && f->hooks->warning && (int)info.ssi_signo == f->hooks->warning)
 			f->hooks->is_warned(f->hooks->arg);
 		else if (info.ssi_signo != SIGCHLD)
 			pass_signal(f, &info);
+		if (info.ssi_signo == SIGTERM)
+			settle(f);
 	}
 }
 
@@ -183,6 +207,16 @@ static void wait_for_event(const struct follower *f)
 	(void)poll(fds, 2, RECHECK_MS); /* whatever it says, all sources are looked at next */
 }
 
+/* What came together with the root's end. */
+static void take_last_signals(struct follower *f)
+{
+	struct signalfd_siginfo info;
+
+	while (read(f->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		if (info.ssi_signo == SIGTERM)
+			settle(f);
+}
+
 static void collect_signals(struct follower *f, sigset_t *awaited)
 {
 	struct sigaction old;
@@ -191,7 +225,7 @@ static void collect_signals(struct follower *f, sigset_t *awaited)
 	sigemptyset(&f->ignored_at_start);
 	sigaddset(awaited, SIGCHLD);
 	sigaddset(awaited, SIGCONT);
-	if (f->hooks)
+	if (f->hooks && f->hooks->warning)
 		sigaddset(awaited, f->hooks->warning);
 	for (size_t i = 0; i < NR_PASSED; i++) {
 		sigaddset(awaited, passed_signals[i]);
@@ -216,6 +250,7 @@ static int follower_init(struct follower *f, struct stasis_restored *root,
 	sigset_t awaited, blocked;
 
 	*f = (struct follower){.root = root, .hooks = hooks, .tty = -1};
+	(void)clock_gettime(CLOCK_MONOTONIC, &f->begin);
 	collect_signals(f, &awaited);
 	blocked = awaited;
 	sigaddset(&blocked, SIGTTIN);
@@ -259,7 +294,9 @@ int restart_follow(struct stasis_restored *restored, const struct follow_hooks *
 	while (!root_has_ended(&f, &wstatus, &has_failed)) {
 		wait_for_event(&f);
 		take_signals(&f);
+		check_settled(&f);
 	}
+	take_last_signals(&f);
 	take_terminal_back(&f);
 	scoped_close_fd(&f.tty);
 	scoped_close_fd(&f.signals);

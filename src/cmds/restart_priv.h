@@ -42,8 +42,10 @@ void restart_hold_signals(void);
 
 /* What a shepherd wants to hear of while it follows. */
 struct follow_hooks {
-	int warning;			 /* a signal that is for us, not for the root */
+	int warning; /* a signal that is for us, not for the root; 0: none */
 	void (*is_warned)(void *arg);
+	int settle_ms; /* 0, or when the root has lasted that long, or somebody sends SIGTERM: */
+	void (*has_settled)(void *arg);
 	void *arg;
 };
 

@@ -24,6 +24,7 @@ enum { MAX_TRIES = 1000 };
 struct shepherd {
 	const char *folder, *image, *script;
 	struct cmd_log log;
+	bool is_final; /* the last failure: an older checkpoint is no way out */
 };
 
 static void tree_info_freep(struct stasis_tree_info **info)
@@ -98,6 +99,53 @@ static int restore_from(struct shepherd *s, const char *path, struct stasis_rest
 	return stasis_restore(&opts, ret, err);
 }
 
+/* Whether each image of a checkpoint is whole, as far as its tables tell; all tasks of a step come to the same
+ * answer. */
+static int check_all(const char *path, struct stasis_error *err)
+{
+	scoped_dir DIR *dir = opendir(path);
+	const struct dirent *e;
+
+	if (!dir)
+		return stasis_fail_errno(err, STASIS_E_IO, "%.200s", path);
+	while ((e = readdir(dir))) {
+		scoped(tree_info_freep) struct stasis_tree_info *info = NULL;
+		const char *end = strstr(e->d_name, ".ckpt");
+
+		if (end && !end[5] && stasis_image_inspect(dirfd(dir), e->d_name, &info, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* One of several tasks must not go back alone. */
+static bool is_alone(const struct shepherd *s)
+{
+	const char *nr = getenv("SLURM_STEP_NUM_TASKS");
+
+	return s->script || !nr || strcmp(nr, "1") == 0;
+}
+
+static int try_one(struct shepherd *s, unsigned generation, struct stasis_restored *ret,
+		   struct stasis_error *err)
+{
+	char folder[4000], path[4096];
+
+	(void)snprintf(folder, sizeof(folder), "%s/gen.%u", s->folder, generation);
+	(void)snprintf(path, sizeof(path), "%s/%s", folder, s->image);
+	s->is_final = false;
+	if (!is_alone(s) && check_all(folder, err) < 0)
+		return -1;
+	s->is_final = !is_alone(s);
+	if (restore_from(s, path, ret, err) == 0)
+		return 0;
+	s->is_final |= err->cls != STASIS_E_CORRUPT && access(path, R_OK) == 0;
+	if (s->is_final && err->cls == STASIS_E_CORRUPT)
+		cmd_message("this is found too late for one of several tasks to take an older checkpoint: "
+			    "see --restart-dir=%s/gen.N", s->folder);
+	return -1;
+}
+
 /* A folder of checkpoints, or one checkpoint. */
 static int restore_newest(struct shepherd *s, struct stasis_restored *ret, struct stasis_error *err)
 {
@@ -108,16 +156,24 @@ static int restore_newest(struct shepherd *s, struct stasis_restored *ret, struc
 		(void)snprintf(path, sizeof(path), "%s/%s", s->folder, s->image);
 		return restore_from(s, path, ret, err);
 	}
+	if (s->script)
+		shepherd_count_try(s->folder, n);
 	for (int tries = 0; n && tries < MAX_TRIES; tries++, n = newest_before(s->folder, n)) {
-		(void)snprintf(path, sizeof(path), "%s/gen.%u/%s", s->folder, n, s->image);
-		if (restore_from(s, path, ret, err) == 0) {
-			if (tries)
-				cmd_message("restarted from the older checkpoint %s", path);
+		struct stasis_error why = *err;
+
+		if (try_one(s, n, ret, err) == 0) {
+			if (!tries)
+				return 0;
+			/* the output has gone back to what it was then: what was said before is not in it */
+			cmd_message("restarted from the older checkpoint %s/gen.%u/%s: %s", s->folder, n,
+				    s->image, why.text);
+			if (s->script)
+				shepherd_report_fallback(n, why.text);
 			return 0;
 		}
-		if (err->cls != STASIS_E_CORRUPT && access(path, R_OK) == 0)
+		if (s->is_final)
 			return -1;
-		cmd_message("%s", err->text);
+		cmd_message("gen.%u: %s", n, err->text);
 	}
 	return -1;
 }
@@ -126,8 +182,7 @@ int main(int argc, char **argv)
 {
 	struct shepherd s = {.log = {.is_quiet = true}};
 	struct stasis_restored restored;
-	struct stasis_error err;
-
+	struct stasis_error err = {.cls = STASIS_E_OK};
 	const char *script = getenv(SHEPHERD_RUN);
 
 	cmd_init(argv);
@@ -144,5 +199,5 @@ int main(int argc, char **argv)
 	shepherd_hold_signals();
 	if (restore_newest(&s, &restored, &err) < 0)
 		return cmd_report(&err);
-	return shepherd_follow(&restored, s.script);
+	return shepherd_follow(&restored, s.script, s.script ? s.folder : NULL);
 }

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SETTLE_MS = 60000 }; /* who ends before that has ended at once */
+
 static void hold_warning(int how)
 {
 	sigset_t one;
@@ -43,20 +45,34 @@ static void tell_daemon(void *arg)
 	if (!job)
 		return;
 	if (wire_put(&m, "op", "warned", &err) < 0 || wire_put(&m, "job", job, &err) < 0 ||
-	    wire_put_number(&m, "step", STEP_BATCH_SCRIPT, &err) < 0 || client_tell_local(&m, &err) < 0)
+	    wire_put_number(&m, "step", STEP_BATCH_SCRIPT, &err) < 0 || client_ask_local(&m, 0, NULL, &err) < 0)
 		cmd_message("Slurm is about to end the job, but %s", err.text);
 }
 
-int shepherd_follow(struct stasis_restored *restored, bool is_script)
+static void forget_tries(void *arg)
 {
-	static const struct follow_hooks hooks = {EVENT_SIGNAL, tell_daemon, NULL};
+	shepherd_forget_tries(arg);
+}
+
+int shepherd_follow(struct stasis_restored *restored, bool is_script, const char *folder)
+{
+	struct follow_hooks hooks = {.settle_ms = folder ? SETTLE_MS : 0,
+				     .has_settled = forget_tries,
+				     .arg = (void *)(uintptr_t)folder};
 	const char *wish = getenv("SLURM_CHECKPOINT_ON");
 	unsigned events = 0;
+	int status;
 
-	if (is_script && wish && events_parse(wish, &events) && events & (EVENT_PREEMPT | EVENT_LIMIT))
-		return restart_follow(restored, &hooks);
-	hold_warning(SIG_UNBLOCK);
-	return restart_follow(restored, NULL);
+	if (is_script && wish && events_parse(wish, &events) && events & (EVENT_PREEMPT | EVENT_LIMIT)) {
+		hooks.warning = EVENT_SIGNAL;
+		hooks.is_warned = tell_daemon;
+	} else {
+		hold_warning(SIG_UNBLOCK);
+	}
+	status = restart_follow(restored, &hooks);
+	if (folder && status == 0)
+		shepherd_forget_tries(folder);
+	return status;
 }
 
 static void __attribute__((__noreturn__)) become_script(const char *script, char **argv,
@@ -86,5 +102,5 @@ int shepherd_run(const char *script, char **argv)
 		return cmd_report(&err);
 	}
 	child.saved_pid = child.root;
-	return shepherd_follow(&child, true);
+	return shepherd_follow(&child, true, NULL);
 }

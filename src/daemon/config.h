@@ -17,7 +17,9 @@ struct config {
 	char run[CONFIG_MAX_PATH];	 /* state that a reboot may end */
 	char journal[CONFIG_MAX_PATH];	 /* one line for each operation */
 	char directory[CONFIG_MAX_PATH]; /* default for image files; "": the job's working directory */
-	unsigned keep;	     /* checkpoints of a job or step */
+	unsigned keep;	     /* checkpoints of a job or step, when it does not say */
+	unsigned max_keep;   /* whatever it says */
+	unsigned restarts;   /* of a job that ends at once, from the same checkpoint */
 	unsigned max_wait_s; /* for requests that do not say */
 	unsigned min_interval_s; /* between automatic checkpoints */
 	unsigned checkpoint_on;	 /* EVENT_* for jobs that do not say */

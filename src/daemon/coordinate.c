@@ -307,7 +307,7 @@ static int run(struct round *r, struct stasis_error *err)
 	/* it is made: who does not hear it finds it in the folder */
 	if (tell_all(r, "commit", NULL) == 0 && r->what->is_vacate)
 		(void)await_all(r, "done", wire_now_ms() + DONE_MS, NULL);
-	store_prune(&r->store, r->c->keep);
+	store_prune(&r->store, r->what->keep);
 	return 0;
 }
 

@@ -21,6 +21,7 @@ struct checkpoint {
 	const struct script_steps *steps; /* of a script: what is saved with it; or NULL */
 	const char *then; /* scontrol command once it is decided, before the kill: "requeue", "requeuehold"; or NULL */
 	unsigned max_wait_s;
+	unsigned keep; /* checkpoints in the folder, this one among them */
 };
 
 struct checkpoint_result {

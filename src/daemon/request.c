@@ -100,6 +100,7 @@ static int dispatch(struct request *r, const char *op)
 		{"able", request_able},		{"disable", request_disable},
 		{"enable", request_enable},	{"error", request_error},
 		{"list", request_list},		{"warned", request_warned},
+		{"restarting", request_restarting},
 		{"complete", request_complete}, {"task_complete", request_complete},
 	};
 

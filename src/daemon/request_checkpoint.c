@@ -13,6 +13,7 @@
 #include "lib/proc.h"
 #include "lib/scoped.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -30,6 +31,7 @@ struct operation {
 	const char *then;
 	uint64_t max_wait_s;
 	char image_dir[PATH_MAX], own_dir[PATH_MAX];
+	unsigned keep;
 	size_t nr;
 	struct target *targets;
 	int slot;
@@ -89,13 +91,27 @@ static int find_targets(struct operation *o, const char *op)
 
 /* ---- where to ---- */
 
-/* What --checkpoint-dir said, as the task has it in its environment; relative to its working directory. */
-static void dir_of_task(struct operation *o, char *ret, size_t size)
+/* What the user said of the number of checkpoints, within the administrator's bound. */
+static unsigned clamp_keep(const struct config *c, const char *text)
+{
+	unsigned most = c->max_keep > c->keep ? c->max_keep : c->keep;
+	unsigned long n = text && *text >= '0' && *text <= '9' ? strtoul(text, NULL, 10) : 0;
+
+	if (!n)
+		return c->keep;
+	return n < most ? (unsigned)n : most;
+}
+
+/* What --checkpoint-dir and --checkpoint-keep said, as the task has it in its environment; the folder is relative
+ * to its working directory. */
+static void take_wishes(struct operation *o, char *ret, size_t size)
 {
 	scoped(tasks_done) struct task_list l = {.nr = 0};
 
 	if (!o->nr || tasks_find((uint32_t)o->r->job, o->targets[0].step, o->r->info.uid, &l, NULL) < 0)
 		return;
+	if (l.nr)
+		o->keep = clamp_keep(o->r->c, l.tasks[0].keep);
 	if (l.nr && l.tasks[0].image_dir && strlen(l.tasks[0].image_dir) < size)
 		(void)strcpy(ret, l.tasks[0].image_dir); /* fits, see above */
 }
@@ -120,7 +136,8 @@ static int choose_dir(struct operation *o)
 	char own[PATH_MAX] = "";
 	int code;
 
-	dir_of_task(o, own, sizeof(own));
+	o->keep = o->r->c->keep;
+	take_wishes(o, own, sizeof(own));
 	code = make_absolute(o, *own ? own : o->r->c->directory, o->own_dir, sizeof(o->own_dir));
 	if (code && !given)
 		return code;
@@ -238,6 +255,7 @@ static int save_target(struct operation *o, const struct target *t, struct check
 		.is_vacate = o->is_vacate,
 		.then = o->then,
 		.max_wait_s = (unsigned)o->max_wait_s,
+		.keep = o->keep,
 	};
 	size_t nr;
 

@@ -33,6 +33,9 @@ int request_error(struct request *r);
 int request_list(struct request *r);
 int request_restart(struct request *r);
 
+/* restarts.c: restarting, of shepherds. */
+int request_restarting(struct request *r);
+
 /* request.c: send rc and, with NULL for none, one more field of text and of number. */
 int request_answer(struct request *r, int code, const char *number_key, uint64_t number,
 		   const char *text);

@@ -2,6 +2,7 @@
 /* Folders and names of images, and the one rename() that makes a checkpoint of many nodes be or not be. */
 #include "daemon/store.h"
 
+#include "daemon/whole.h"
 #include "lib/scoped.h"
 #include "wire/codes.h"
 
@@ -61,7 +62,8 @@ static int open_folder(const struct store *s, struct stasis_error *err)
 	return fd;
 }
 
-unsigned store_newest(int folder_fd)
+/* The newest checkpoint with a lower number than `before`; 0 when there is none. */
+static unsigned newest_before(int folder_fd, unsigned before)
 {
 	scoped_dir DIR *dir = NULL;
 	const struct dirent *e;
@@ -70,7 +72,7 @@ unsigned store_newest(int folder_fd)
 
 	dir = fd >= 0 ? fdopendir(fd) : NULL;
 	while (dir && (e = readdir(dir)))
-		if (generation_of(e->d_name) > newest)
+		if (generation_of(e->d_name) > newest && generation_of(e->d_name) < before)
 			newest = generation_of(e->d_name);
 	return newest;
 }
@@ -89,7 +91,7 @@ int store_begin(struct store *s, struct stasis_error *err)
 		return stasis_fail_errno(err, STASIS_E_IO, "random bytes");
 	(void)snprintf(s->draft, sizeof(s->draft), ".draft-%016llx", (unsigned long long)id);
 	(void)snprintf(s->aborted, sizeof(s->aborted), ".aborted-%016llx", (unsigned long long)id);
-	(void)snprintf(s->final, sizeof(s->final), "gen.%u", store_newest(fd) + 1);
+	(void)snprintf(s->final, sizeof(s->final), "gen.%u", newest_before(fd, -1u) + 1);
 	if (mkdirat(fd, s->draft, 0700) < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "make a folder in '%.150s'", s->folder);
 	return 0;
@@ -215,18 +217,33 @@ static bool is_stale(int folder, const char *name)
 	       st.st_mtime + DRAFT_MAX_AGE_S < time(NULL);
 }
 
+/* The oldest checkpoint that is to stay: with it there are `keep` that are whole. 0: there are not so many. */
+static unsigned oldest_to_keep(int folder, unsigned keep)
+{
+	unsigned n = -1u, nr_whole = 0;
+	char name[32];
+
+	while ((n = newest_before(folder, n))) {
+		(void)snprintf(name, sizeof(name), "gen.%u", n);
+		nr_whole += whole_check(folder, name);
+		if (nr_whole == keep)
+			return n;
+	}
+	return 0;
+}
+
 void store_prune(const struct store *s, unsigned keep)
 {
 	scoped_fd int fd = open_folder(s, NULL);
 	int again = fd >= 0 ? openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	scoped_dir DIR *dir = again >= 0 ? fdopendir(again) : NULL;
-	unsigned newest = fd >= 0 ? store_newest(fd) : 0;
+	unsigned oldest = fd >= 0 ? oldest_to_keep(fd, keep) : 0;
 	const struct dirent *e;
 
 	while (dir && (e = readdir(dir))) {
 		unsigned n = generation_of(e->d_name);
 
-		if ((n && n + keep <= newest) || is_stale(fd, e->d_name))
+		if ((n && n < oldest) || is_stale(fd, e->d_name))
 			remove_folder(fd, e->d_name, 1);
 	}
 }

@@ -57,10 +57,8 @@ void store_remove_aborted(const struct store *s);
 /* A job that looks for its checkpoint in own_dir finds a link there to this folder, or none when it is there. */
 int store_point(const struct store *s, const char *own_dir, uint32_t job, struct stasis_error *err);
 
-/* Delete all but the newest `keep` checkpoints, and drafts of checkpoints that never came about. */
+/* Delete what is older than the newest `keep` checkpoints that are whole, and drafts of checkpoints that never
+ * came about. */
 void store_prune(const struct store *s, unsigned keep);
-
-/* The newest checkpoint's number, 0 when there is none. */
-unsigned store_newest(int folder_fd);
 
 #endif

@@ -25,6 +25,7 @@ void tasks_done(struct task_list *l)
 		free(l->tasks[i].image_dir);
 		free(l->tasks[i].interval);
 		free(l->tasks[i].on);
+		free(l->tasks[i].keep);
 	}
 	free(l->tasks);
 	*l = (struct task_list){.nr = 0};
@@ -120,6 +121,7 @@ static void read_environment(int procfd, struct task_info *t)
 	t->image_dir = find_variable(env, len, "SLURM_CHECKPOINT_IMAGE_DIR");
 	t->interval = find_variable(env, len, "SLURM_CHECKPOINT");
 	t->on = find_variable(env, len, "SLURM_CHECKPOINT_ON");
+	t->keep = find_variable(env, len, "SLURM_CHECKPOINT_KEEP");
 	number = find_variable(env, len, "SLURM_PROCID");
 	if (number)
 		t->global = (uint32_t)strtoul(number, NULL, 10);

@@ -16,6 +16,7 @@ struct task_info {
 	char *image_dir;   /* SLURM_CHECKPOINT_IMAGE_DIR of its environment, or NULL */
 	char *interval;	   /* --checkpoint= as it was given, or NULL */
 	char *on;	   /* --checkpoint-on=, likewise */
+	char *keep;	   /* --checkpoint-keep= */
 };
 
 struct task_list {

@@ -32,7 +32,7 @@ EXPORT extern const char plugin_name[], plugin_type[];
 EXPORT extern const unsigned int plugin_version, spank_plugin_version;
 SPANK_PLUGIN(stasis, 1);
 
-enum { OPT_CHECKPOINT = 1, OPT_CHECKPOINT_DIR, OPT_RESTART_DIR, OPT_CHECKPOINT_ON };
+enum { OPT_CHECKPOINT = 1, OPT_CHECKPOINT_DIR, OPT_RESTART_DIR, OPT_CHECKPOINT_ON, OPT_CHECKPOINT_KEEP };
 
 /* Slurm warns a batch job this long before its end, or up to a minute earlier; what stasisd does then is its
  * own decision (limit-margin of stasis.yaml). */
@@ -41,7 +41,8 @@ enum { OPT_CHECKPOINT = 1, OPT_CHECKPOINT_DIR, OPT_RESTART_DIR, OPT_CHECKPOINT_O
 /* The one writable state: SPANK gives hooks no argument of ours. */
 static struct {
 	char interval[32];
-	char on[64]; /* --checkpoint-on */
+	char on[64];  /* --checkpoint-on */
+	char nr[8];   /* --checkpoint-keep */
 	char dir[PATH_MAX], restart_dir[PATH_MAX];
 	char directory[PATH_MAX]; /* directory= of plugstack.conf, as in stasis.yaml */
 	char shepherd[PATH_MAX];
@@ -55,6 +56,15 @@ static int keep(char *field, size_t size, const char *value)
 	return 0;
 }
 
+/* 1 to 1000. */
+static int is_count(const char *text)
+{
+	size_t len = strspn(text, "0123456789");
+	long n = len && len <= 4 && !text[len] ? strtol(text, NULL, 10) : 0;
+
+	return n >= 1 && n <= 1000;
+}
+
 /* Called twice in some contexts. The remote side has what the client accepted. */
 static int take_option(int val, const char *arg, int remote)
 {
@@ -65,6 +75,8 @@ static int take_option(int val, const char *arg, int remote)
 		rc = keep(self.interval, sizeof(self.interval), arg);
 	if (val == OPT_CHECKPOINT_ON && arg && events_parse(arg, &events))
 		rc = keep(self.on, sizeof(self.on), arg);
+	if (val == OPT_CHECKPOINT_KEEP && arg && is_count(arg))
+		rc = keep(self.nr, sizeof(self.nr), arg);
 	if (val == OPT_CHECKPOINT_DIR)
 		rc = keep(self.dir, sizeof(self.dir), arg);
 	if (val == OPT_RESTART_DIR)
@@ -74,6 +86,7 @@ static int take_option(int val, const char *arg, int remote)
 	slurm_error("Invalid --%s specification", val == OPT_CHECKPOINT	      ? "checkpoint"
 						  : val == OPT_CHECKPOINT_DIR ? "checkpoint-dir"
 						  : val == OPT_CHECKPOINT_ON  ? "checkpoint-on"
+						  : val == OPT_CHECKPOINT_KEEP ? "checkpoint-keep"
 									      : "restart-dir");
 	return -1;
 }
@@ -90,6 +103,8 @@ static struct spank_option options[] = {
 	{(char *)(uintptr_t)"checkpoint-on", (char *)(uintptr_t)"LIST",
 	 (char *)(uintptr_t)"checkpoint and requeue the job before it is ended: preempt,limit,drain", 1,
 	 OPT_CHECKPOINT_ON, take_option},
+	{(char *)(uintptr_t)"checkpoint-keep", (char *)(uintptr_t)"N",
+	 (char *)(uintptr_t)"keep the newest N checkpoints", 1, OPT_CHECKPOINT_KEEP, take_option},
 };
 
 static void take_arguments(int ac, char **av)
@@ -159,6 +174,8 @@ static void set_environment(spank_t sp)
 		(void)spank_setenv(sp, "SLURM_CHECKPOINT", self.interval, 1);
 	if (*self.on)
 		(void)spank_setenv(sp, "SLURM_CHECKPOINT_ON", self.on, 1);
+	if (*self.nr)
+		(void)spank_setenv(sp, "SLURM_CHECKPOINT_KEEP", self.nr, 1);
 	if (*self.dir)
 		(void)spank_setenv(sp, "SLURM_CHECKPOINT_IMAGE_DIR", self.dir, 1);
 	(void)spank_unsetenv(sp, "SLURM_RESTART_DIR"); /* for this task alone */
@@ -265,6 +282,7 @@ EXPORT int slurm_spank_task_init(spank_t sp, int ac, char **av)
 	from_environment(sp, self.interval, sizeof(self.interval), "SLURM_CHECKPOINT",
 			 "SBATCH_CHECKPOINT");
 	from_environment(sp, self.on, sizeof(self.on), "SLURM_CHECKPOINT_ON", "SBATCH_CHECKPOINT_ON");
+	from_environment(sp, self.nr, sizeof(self.nr), "SLURM_CHECKPOINT_KEEP", "SBATCH_CHECKPOINT_KEEP");
 	from_environment(sp, self.dir, sizeof(self.dir), "SLURM_CHECKPOINT_DIR",
 			 "SBATCH_CHECKPOINT_DIR");
 	from_environment(sp, self.dir, sizeof(self.dir), "SLURM_CHECKPOINT_IMAGE_DIR",

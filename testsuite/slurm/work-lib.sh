@@ -8,11 +8,12 @@
 work_fresh() {
 	as_alice rm -rf "$home"/* && cat >"$home/work.sh" <<-'END'
 		#!/bin/bash
-		trap 'echo "got a signal" >>signals' TERM USR1 URG
+		trap 'echo "got a signal" >>signals; [ ! -e heeding ] || exit 1' TERM USR1 URG
 		for ((i = 1; ; i++)); do
 			echo "work $i"
 			echo "$i $EPOCHREALTIME" >>log
 			[ ! -e finish ] || break
+			[ ! -e poison ] || exit 9
 			read -r -t 0.05 <>fifo
 		done
 		echo "worked"

@@ -17,14 +17,14 @@ test_expect_success 'the example is as good as nothing, and that is good' '
 	stasisd -t -c "$top_srcdir/etc/stasis.yaml" && : >empty && stasisd -t -c empty && sed "s/^#\([a-z]\)/\1/" "$top_srcdir/etc/stasis.yaml" >all && stasisd -t -c all
 '
 test_expect_success 'every key of the example is known, and has its place in the manual page' '
-	sed -n "s/^\([a-z-]*\):.*/\1/p" all >keys && [ "$(wc -l <keys)" = 14 ] && for k in $(cat keys); do
+	sed -n "s/^\([a-z-]*\):.*/\1/p" all >keys && [ "$(wc -l <keys)" = 16 ] && for k in $(cat keys); do
 		grep -q "^\.B $(sed "s/-/.-/g" <<<"$k")" "$top_srcdir/doc/man/stasis.yaml.5" || break
 	done && [ "$k" = operations ]
 '
 test_expect_success 'mistakes are named with their line' '
 	refused "port: 6821\nprot: 1\n" "line 2: unknown key '"'prot'"'" && refused "port: 70000" "port: '"'70000'"' is not a number from 0 to 65535" &&
 	refused "checkpoint-on: soon" "checkpoint-on: '"'soon'"' is not '"'none'"' or a list" && refused "checkpoint-on-allowed: none,limit" "list of" &&
-	refused "watch: 0" "watch:" && refused "limit-margin: 1m" "limit-margin:" && refused "keep: 0" "keep:" && refused "keep: -1" "keep:" && refused "keep: two" "keep:" && refused "run: somewhere" "not an absolute path" &&
+	refused "max-keep: 0" "max-keep:" && refused "restarts: 0" "restarts:" && refused "watch: 0" "watch:" && refused "limit-margin: 1m" "limit-margin:" && refused "keep: 0" "keep:" && refused "keep: -1" "keep:" && refused "keep: two" "keep:" && refused "run: somewhere" "not an absolute path" &&
 	refused "keep: [1, 2]" "line 1:" && refused "a: {b: c}" "single value" && refused "{" "line" && refused "- a" "line 1:" && refused "port: *x" "line"
 '
 test_expect_success 'a value that is too long' '
