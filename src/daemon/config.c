@@ -40,6 +40,7 @@ static const struct key {
 	EVENTS("checkpoint-on-allowed", checkpoint_on_allowed),
 	NUMBER("watch", watch_s, 1, 3600),
 	NUMBER("limit-margin", limit_margin_s, 1, 86400),
+	NUMBER("tree-width", tree_width, 2, 512),
 	NUMBER("operations", operations, 1, 1024),
 };
 /* clang-format on */
@@ -59,6 +60,7 @@ static void set_defaults(struct config *c)
 		.checkpoint_on_allowed = EVENTS_ALL,
 		.watch_s = 15,
 		.limit_margin_s = 60,
+		.tree_width = 16,
 		.operations = 64,
 	};
 	(void)gethostname(c->node, sizeof(c->node) - 1);

@@ -26,6 +26,7 @@ struct config {
 	unsigned checkpoint_on_allowed; /* the others are not done for anybody */
 	unsigned watch_s;	 /* between questions to Slurm about a job with such a wish */
 	unsigned limit_margin_s; /* before the time limit */
+	unsigned tree_width; /* nodes that one daemon speaks to in a checkpoint */
 	unsigned operations; /* requests that are worked on at the same time */
 };
 

@@ -1,23 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The coordinator's side of a round (node.h has the messages): every node is asked at once, then each
+ * The coordinator's side of a round (node.h has the messages, fanout.h how they reach the nodes): each
  * phase begins when all nodes are through with the one before. The decision is store_commit().
  */
 #include "daemon/coordinate.h"
 
+#include "daemon/fanout.h"
 #include "daemon/journal.h"
 #include "daemon/node.h"
 #include "daemon/store.h"
 #include "lib/fault.h"
 #include "lib/scoped.h"
 
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-enum { CONNECT_MS = 10000, SEND_MS = 10000, DONE_MS = 30000 };
+enum { DONE_MS = 30000 };
 
 /* The nodes of a step, or the one of a script. */
 struct group {
@@ -25,8 +23,7 @@ struct group {
 	const struct script_step *of_script; /* of a step that is saved with its script; else NULL */
 	const char (*names)[SLURM_NAME_LEN];
 	size_t nr;
-	struct wire_conn *nodes;
-	uint64_t tasks; /* that stand still, on all of them */
+	struct fanout nodes;
 };
 
 struct round {
@@ -37,39 +34,23 @@ struct round {
 	size_t nr_groups;
 	int64_t deadline;
 	bool is_begun, is_decided;
-	struct checkpoint_result result;
 };
 
-static int tell_one(struct group *g, size_t i, const char *phase, struct stasis_error *err)
+/* A failure of a group, with the node where it was. */
+static int fail_at(const struct group *g, struct stasis_error *err)
 {
-	struct wire_msg m = {.len = 0};
-
-	if (wire_put(&m, "phase", phase, err) < 0 ||
-	    wire_send(&g->nodes[i], &m, 0, SEND_MS, err) < 0)
-		return stasis_fail_prefix(err, "%s", g->names[i]);
-	return 0;
+	return *g->nodes.at ? stasis_fail_prefix(err, "%s", g->nodes.at) : -1;
 }
 
 static int tell_all(struct round *r, const char *phase, struct stasis_error *err)
 {
 	for (size_t k = 0; k < r->nr_groups; k++)
-		for (size_t i = 0; i < r->groups[k].nr; i++)
-			if (tell_one(&r->groups[k], i, phase, err) < 0)
-				return -1;
+		if (fanout_tell(&r->groups[k].nodes, phase, err) < 0)
+			return fail_at(&r->groups[k], err);
 	return 0;
 }
 
-static void group_done(struct group *g, bool is_lost)
-{
-	for (size_t i = 0; g->nodes && i < g->nr; i++) {
-		if (is_lost && g->nodes[i].fd >= 0)
-			(void)tell_one(g, i, "abort", NULL);
-		wire_close(&g->nodes[i]);
-	}
-	free(g->nodes);
-}
-
-/* Give up, unless it is decided; connections that close say the same to nodes that do not hear. */
+/* Give up, unless it is decided; connections that close say so to the nodes. */
 static void round_done(struct round *r)
 {
 	bool is_lost = r->is_begun && !r->is_decided;
@@ -77,7 +58,7 @@ static void round_done(struct round *r)
 	if (is_lost)
 		(void)store_abort(&r->store);
 	for (size_t k = 0; r->groups && k < r->nr_groups; k++)
-		group_done(&r->groups[k], is_lost);
+		fanout_done(&r->groups[k].nodes);
 	if (is_lost)
 		store_remove_aborted(&r->store);
 	free(r->groups);
@@ -143,91 +124,28 @@ static int put_order(const struct round *r, const struct group *g, struct wire_m
 	return wire_put(m, "final", r->store.final, err);
 }
 
-static int connect_node(const struct round *r, const char *name, struct wire_conn *ret,
-			struct stasis_error *err)
-{
-	if (strcmp(name, r->c->node) == 0)
-		return wire_connect_unix(r->c->socket, ret, err);
-	if (!r->c->port)
-		return stasis_fail(err, STASIS_E_UNSUPPORTED,
-				   "node %s cannot be reached: 'port' is 0 in stasis.yaml", name);
-	return wire_connect_tcp(name, r->c->port, CONNECT_MS, ret, err);
-}
-
 static int prepare_group(struct round *r, struct group *g, struct stasis_error *err)
 {
-	g->nodes = calloc(g->nr, sizeof(*g->nodes));
-	if (!g->nodes)
-		return stasis_fail(err, STASIS_E_NOMEM, "no memory for %zu nodes", g->nr);
-	for (size_t i = 0; i < g->nr; i++)
-		g->nodes[i].fd = -1;
-	for (size_t i = 0; i < g->nr; i++) {
-		struct wire_msg m = {.len = 0};
+	struct wire_msg order = {.len = 0};
 
-		/* each says which node it is for: munged refuses it a second time on the same machine
-		 * only */
-		if (wire_put(&m, "node", g->names[i], err) < 0 || put_order(r, g, &m, err) < 0 ||
-		    connect_node(r, g->names[i], &g->nodes[i], err) < 0 ||
-		    wire_send(&g->nodes[i], &m, 0, SEND_MS, err) < 0)
-			return -1;
-	}
+	if (put_order(r, g, &order, err) < 0)
+		return -1;
+	if (fanout_begin(&g->nodes, r->c, g->names, g->nr, &order, r->deadline - wire_now_ms(), err) < 0)
+		return fail_at(g, err);
 	return 0;
 }
 
 /* ---- phases ---- */
 
-static int take_word(struct round *r, struct group *g, size_t i, const struct wire_msg *m,
-		     const char *phase, struct stasis_error *err)
+static int await_group(struct group *g, const char *phase, int64_t deadline, struct stasis_error *err)
 {
-	const char *got = wire_get(m, "phase"), *message = wire_get(m, "message");
-	uint64_t bytes, tasks, stopped, cls, number;
-
-	if (g->nodes[i].peer != 0)
-		return stasis_fail(err, STASIS_E_DENIED, "answer of uid %u", g->nodes[i].peer);
-	if (wire_get_number(m, "bytes", UINT64_MAX, 0, &bytes, err) < 0 ||
-	    wire_get_number(m, "tasks", UINT32_MAX, 0, &tasks, err) < 0 ||
-	    wire_get_number(m, "stopped_us", UINT64_MAX, 0, &stopped, err) < 0 ||
-	    wire_get_number(m, "class", STASIS_E_INTERNAL, STASIS_E_INTERNAL, &cls, err) < 0 ||
-	    wire_get_number(m, "errno", INT_MAX, 0, &number, err) < 0)
-		return -1;
-	if (!got || strcmp(got, phase) != 0) {
-		(void)stasis_fail(err, (enum stasis_errclass)cls, "%.200s",
-				  message ? message : "unexpected answer");
-		err->sys_errno = (int)number;
-		return -1;
-	}
-	g->tasks += tasks;
-	if (strcmp(phase, r->what->is_vacate ? "done" : "durable") != 0)
-		return 0;
-	r->result.bytes += bytes;
-	r->result.tasks += tasks;
-	if (stopped > r->result.stopped_us)
-		r->result.stopped_us = stopped;
-	return 0;
-}
-
-static int await_group(struct round *r, struct group *g, const char *phase, int64_t deadline,
-		       struct stasis_error *err)
-{
-	scoped_free struct wire_msg *m = malloc(sizeof(*m));
-
-	if (!m)
-		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a message");
-	g->tasks = 0;
-	for (size_t i = 0; i < g->nr; i++) {
-		int64_t left = deadline - wire_now_ms();
-
-		if (wire_recv(&g->nodes[i], m, left > 0 ? (int)left : 0, err) < 0 ||
-		    take_word(r, g, i, m, phase, err) < 0)
-			return stasis_fail_prefix(err, "%s", g->names[i]);
-	}
-	return 0;
+	return fanout_await(&g->nodes, phase, deadline, err) < 0 ? fail_at(g, err) : 0;
 }
 
 static int await_all(struct round *r, const char *phase, int64_t deadline, struct stasis_error *err)
 {
 	for (size_t k = 0; k < r->nr_groups; k++)
-		if (await_group(r, &r->groups[k], phase, deadline, err) < 0)
+		if (await_group(&r->groups[k], phase, deadline, err) < 0)
 			return -1;
 	return 0;
 }
@@ -235,12 +153,12 @@ static int await_all(struct round *r, const char *phase, int64_t deadline, struc
 /* An srun that is begun again restarts as many tasks as it started. */
 static int check_whole(const struct round *r, const struct group *g, struct stasis_error *err)
 {
-	if (g->tasks == g->of_script->tasks)
+	if (g->nodes.sum.tasks == g->of_script->tasks)
 		return 0;
 	return stasis_fail(err, STASIS_E_BUSY,
 			   "of step %u.%u, which the script runs, %llu of %llu tasks are there: the others "
 			   "have ended, or are about to begin", r->what->job, g->step,
-			   (unsigned long long)g->tasks, (unsigned long long)g->of_script->tasks);
+			   (unsigned long long)g->nodes.sum.tasks, (unsigned long long)g->of_script->tasks);
 }
 
 /*
@@ -258,11 +176,11 @@ static int save_all(struct round *r, const char *phase, struct stasis_error *err
 			return -1;
 	}
 	for (struct group *g = r->groups; g < last; g++)
-		if (await_group(r, g, phase, r->deadline, err) < 0 || check_whole(r, g, err) < 0)
+		if (await_group(g, phase, r->deadline, err) < 0 || check_whole(r, g, err) < 0)
 			return -1;
 	if (prepare_group(r, last, err) < 0)
 		return -1;
-	return await_group(r, last, phase, r->deadline, err);
+	return await_group(last, phase, r->deadline, err);
 }
 
 /* As the user: a job that he holds he may release. Our own rights are root's for that long. */
@@ -291,8 +209,25 @@ static int decide(struct round *r, struct stasis_error *err)
 	return 0;
 }
 
-static int run(struct round *r, struct stasis_error *err)
+static void add_up(const struct round *r, struct checkpoint_result *ret)
 {
+	ret->sum = (struct report){.nodes = 0};
+	for (size_t k = 0; k < r->nr_groups; k++)
+		report_add(&ret->sum, &r->groups[k].nodes.sum);
+}
+
+/* It is made: who does not hear it finds it in the folder. */
+static void tell_killers(struct round *r, struct checkpoint_result *ret)
+{
+	(void)tell_all(r, "commit", NULL);
+	if (await_all(r, "done", wire_now_ms() + DONE_MS, NULL) == 0)
+		add_up(r, ret);
+}
+
+static int run(struct round *r, struct checkpoint_result *ret, struct stasis_error *err)
+{
+	int64_t begin_ms = wire_now_ms();
+
 	if (store_begin(&r->store, err) < 0)
 		return -1;
 	r->is_begun = true;
@@ -302,11 +237,12 @@ static int run(struct round *r, struct stasis_error *err)
 	if (!r->what->is_vacate &&
 	    (tell_all(r, "go", err) < 0 || await_all(r, "durable", r->deadline, err) < 0))
 		return -1;
+	add_up(r, ret);
 	if (decide(r, err) < 0)
 		return -1;
-	/* it is made: who does not hear it finds it in the folder */
-	if (tell_all(r, "commit", NULL) == 0 && r->what->is_vacate)
-		(void)await_all(r, "done", wire_now_ms() + DONE_MS, NULL);
+	if (r->what->is_vacate)
+		tell_killers(r, ret);
+	ret->round_ms = (uint64_t)(wire_now_ms() - begin_ms);
 	store_prune(&r->store, r->what->keep);
 	return 0;
 }
@@ -323,13 +259,11 @@ int checkpoint_run(const struct config *c, const struct checkpoint *what,
 	r.deadline = wire_now_ms() + (int64_t)what->max_wait_s * 1000;
 	if (store_name(what->image_dir, what->job, what->step, &r.store, err) < 0)
 		return -1;
-	rc = identity_user(what->uid, what->gid, err) < 0 ? -1 : run(&r, err);
-	if (rc == 0) {
-		(void)snprintf(r.result.folder, sizeof(r.result.folder), "%.*s/%s",
-			       (int)(sizeof(r.result.folder) - sizeof(r.store.final) - 2),
-			       r.store.folder, r.store.final);
-		*ret = r.result;
-	}
+	rc = identity_user(what->uid, what->gid, err) < 0 ? -1 : run(&r, ret, err);
+	if (rc == 0)
+		(void)snprintf(ret->folder, sizeof(ret->folder), "%.*s/%s",
+			       (int)(sizeof(ret->folder) - sizeof(r.store.final) - 2), r.store.folder,
+			       r.store.final);
 	round_done(&r); /* with the user's rights still */
 	r = (struct round){.c = c, .what = what};
 	identity_root();

@@ -3,6 +3,7 @@
 #define DAEMON_COORDINATE_H
 
 #include "daemon/config.h"
+#include "daemon/fanout.h"
 #include "daemon/script.h"
 #include "daemon/slurm_query.h"
 
@@ -26,7 +27,8 @@ struct checkpoint {
 
 struct checkpoint_result {
 	char folder[PATH_MAX]; /* of the images */
-	uint64_t bytes, tasks, stopped_us;
+	struct report sum;     /* of all nodes */
+	uint64_t round_ms;     /* from the first message to the last */
 };
 
 /*

@@ -6,6 +6,7 @@
  */
 #include "daemon/node.h"
 
+#include "daemon/fanout.h"
 #include "daemon/journal.h"
 #include "daemon/quiet.h"
 #include "daemon/script.h"
@@ -24,8 +25,16 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 
-enum { CLIENT_GRACE_MS = 5000, QUIET_MS = 5000 };
+enum {
+	CLIENT_GRACE_MS = 5000,
+	QUIET_MS = 5000,
+	LOOK_MS = 5000,	  /* between looks for the decision while a dump waits for word of us */
+	DONE_MS = 30000,  /* for the kills, after the decision */
+	PATIENCE = 50,	  /* looks for it by who has lost the worker, before it decides */
+	PATIENCE_NS = 20000000,
+};
 
 struct order {
 	uint64_t job, step, uid, gid, is_vacate, max_wait_s;
@@ -34,19 +43,23 @@ struct order {
 	struct store store;
 	struct task_list tasks;
 	int64_t deadline;
+	size_t nr_below;
+	char (*below)[SLURM_NAME_LEN]; /* nodes that are to be asked from here */
+	struct wire_msg fields;	       /* of the prepare, for them */
 };
 
 /* What a dump process says. */
 struct word {
 	enum { WORD_WRITTEN, WORD_DURABLE, WORD_DONE, WORD_FAILED } what;
 	struct stasis_error err;
-	uint64_t bytes, stopped_ns;
+	struct report report;
 };
 
 struct dumper {
 	pid_t pid;
 	int fd; /* -1: gone */
-	uint64_t bytes, stopped_ns;
+	bool is_due; /* has not spoken yet in this phase */
+	struct report report;
 };
 
 /* ---- in the dump process ---- */
@@ -61,16 +74,47 @@ static int say(int fd, const struct word *w)
 	return send(fd, w, sizeof(*w), MSG_NOSIGNAL) == (ssize_t)sizeof(*w) ? 0 : -1;
 }
 
-/* Waits for leave to go on. */
+/*
+ * Leave to go on, from the worker. When that is silent (stopped, or it waits for a node that is), the
+ * folder still tells that the round is over: nobody stands still for much longer than that.
+ */
+static bool may_go(const struct dump_side *side)
+{
+	struct pollfd p = {.fd = side->fd, .events = POLLIN};
+	char go;
+
+	for (;;) {
+		int rc = poll(&p, 1, LOOK_MS);
+
+		if (rc > 0)
+			return recv(side->fd, &go, 1, 0) == 1 && go == 'g';
+		if (rc < 0 && errno != EINTR)
+			return false;
+		if (rc == 0 && (store_is_decided(&side->order->store) ||
+				wire_now_ms() > side->order->deadline + LOOK_MS))
+			return false;
+	}
+}
+
+/* Who tells the coordinator what went wrong is on the way: let its message be the one that counts, before the
+ * others find that there is no draft any more. */
+static enum store_outcome find_outcome(const struct store *s)
+{
+	const struct timespec nap = {.tv_nsec = PATIENCE_NS};
+
+	for (int i = 0; i < PATIENCE && !store_is_decided(s); i++)
+		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
+	return store_abort(s);
+}
+
 static int barrier(void *arg, enum stasis_dump_moment moment, struct stasis_error *err)
 {
 	const struct dump_side *side = arg;
 	struct word w = {.what = moment == STASIS_DUMP_WRITTEN ? WORD_WRITTEN : WORD_DURABLE};
-	char go;
 
-	if (say(side->fd, &w) == 0 && recv(side->fd, &go, 1, 0) == 1 && go == 'g')
+	if (say(side->fd, &w) == 0 && may_go(side))
 		return 0;
-	if (moment == STASIS_DUMP_DURABLE && store_abort(&side->order->store) == STORE_COMMITTED)
+	if (moment == STASIS_DUMP_DURABLE && find_outcome(&side->order->store) == STORE_COMMITTED)
 		return 0;
 	return stasis_fail(err, STASIS_E_GONE, "the checkpoint was given up");
 }
@@ -127,8 +171,14 @@ static int dump(const struct order *o, const struct task_info *t, int fd, struct
 	opts.name = name;
 	if (stasis_dump(&opts, &result, &ret->err) < 0)
 		return stasis_fail_prefix(&ret->err, "task %u", t->global);
-	ret->bytes = result.bytes;
-	ret->stopped_ns = result.stopped_ns;
+	ret->report = (struct report){
+		.bytes = result.bytes,
+		.stopped_us = result.stopped_ns / 1000,
+		.freeze_us = result.freeze_ns / 1000,
+		.save_us = result.save_ns / 1000,
+		.commit_us = result.commit_ns / 1000,
+		.resume_us = result.resume_ns / 1000,
+	};
 	return 0;
 }
 
@@ -150,24 +200,57 @@ struct round {
 	struct wire_conn *conn;
 	struct order order;
 	struct dumper *dumpers;
+	struct fanout below;
+	struct pollfd *polls; /* the coordinator, the dumps, the branches below */
+	bool is_decided;
 };
 
 static void order_done(struct order *o)
 {
 	tasks_done(&o->tasks);
 	script_done(&o->sruns);
+	free(o->below);
 }
 
-/* Whoever is left sees the end of file and lets its task go. */
-static void dumpers_done(struct round *r)
+/* Whoever is left sees the end of file and lets its task go; so do the nodes below. */
+static void round_done(struct round *r)
 {
-	for (size_t i = 0; r->dumpers && i < r->order.tasks.nr; i++) {
+	fanout_done(&r->below);
+	for (size_t i = 0; r->dumpers && i < r->order.tasks.nr; i++)
 		scoped_close_fd(&r->dumpers[i].fd);
+	for (size_t i = 0; r->dumpers && i < r->order.tasks.nr; i++)
 		if (r->dumpers[i].pid > 0)
 			(void)waitpid(r->dumpers[i].pid, NULL, 0);
-	}
 	free(r->dumpers);
+	free(r->polls);
 	order_done(&r->order);
+}
+
+/* What the nodes below are told is what we were told, but for what is said to each. */
+static int keep_fields(const struct wire_msg *m, struct wire_msg *ret, struct stasis_error *err)
+{
+	static const char *const own[] = {"node", "below", "left_ms"};
+
+	for (size_t i = 0; i < m->nr_fields; i++) {
+		bool is_own = false;
+
+		for (size_t k = 0; k < sizeof(own) / sizeof(own[0]); k++)
+			is_own |= strcmp(m->keys[i], own[k]) == 0;
+		if (!is_own && wire_put(ret, m->keys[i], m->values[i], err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int take_below(const struct wire_msg *m, struct order *o, struct stasis_error *err)
+{
+	const char *below = wire_get(m, "below");
+
+	if (!below)
+		return 0;
+	if (fanout_parse(below, &o->below, &o->nr_below, err) < 0)
+		return -1;
+	return keep_fields(m, &o->fields, err);
 }
 
 static int take_order(const struct wire_msg *m, struct order *o, struct stasis_error *err)
@@ -175,6 +258,7 @@ static int take_order(const struct wire_msg *m, struct order *o, struct stasis_e
 	const char *folder = wire_get(m, "folder"), *draft = wire_get(m, "draft"),
 		   *final = wire_get(m, "final"), *sub = wire_get(m, "sub"),
 		   *sruns = wire_get(m, "sruns");
+	uint64_t left_ms;
 
 	if (!folder || !draft || !final || !wire_get(m, "uid") || !wire_get(m, "job"))
 		return stasis_fail(err, STASIS_E_CORRUPT, "prepare: something is missing");
@@ -184,11 +268,12 @@ static int take_order(const struct wire_msg *m, struct order *o, struct stasis_e
 	    wire_get_number(m, "gid", UINT32_MAX, 0, &o->gid, err) < 0 ||
 	    wire_get_number(m, "vacate", 1, 0, &o->is_vacate, err) < 0 ||
 	    wire_get_number(m, "max_wait", 65535, 300, &o->max_wait_s, err) < 0 ||
+	    wire_get_number(m, "left_ms", 65535000, o->max_wait_s * 1000, &left_ms, err) < 0 ||
 	    wire_get_number(m, "of_script", 1, 0, &o->is_of_script, err) < 0 ||
 	    (sruns && script_decode(sruns, &o->sruns, err) < 0))
 		return -1;
-	o->deadline = wire_now_ms() + (int64_t)o->max_wait_s * 1000;
-	return store_join(folder, draft, final, sub ? sub : "", &o->store, err);
+	o->deadline = wire_now_ms() + (int64_t)left_ms;
+	return store_join(folder, draft, final, sub ? sub : "", &o->store, err) < 0 ? -1 : take_below(m, o, err);
 }
 
 static int start_dumper(struct round *r, size_t i, struct stasis_error *err)
@@ -204,10 +289,12 @@ static int start_dumper(struct round *r, size_t i, struct stasis_error *err)
 			scoped_close_fd(&r->dumpers[k].fd);
 		(void)close(fds[0]);
 		wire_close(r->conn);
+		fanout_done(&r->below); /* our end is to be theirs */
 		dump_main(&r->order, &r->order.tasks.tasks[i], fds[1]);
 	}
 	(void)close(fds[1]);
 	d->fd = fds[0];
+	d->is_due = true;
 	if (d->pid < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "fork");
 	return 0;
@@ -239,18 +326,28 @@ static int check_passed_on(const struct order *o, struct stasis_error *err)
 	return 0;
 }
 
-static int start_all(struct round *r, struct stasis_error *err)
+static int find_tasks(struct order *o, struct stasis_error *err)
 {
-	struct order *o = &r->order;
-
 	if (tasks_find((uint32_t)o->job, (uint32_t)o->step, (uid_t)o->uid, &o->tasks, err) < 0)
 		return -1;
 	if (!o->tasks.nr)
 		return stasis_fail(err, STASIS_E_GONE, "no task of the step runs here");
-	if (await_sruns(o, err) < 0)
+	return await_sruns(o, err);
+}
+
+/* Those below first: they have the longer way. */
+static int start_all(struct round *r, struct stasis_error *err)
+{
+	struct order *o = &r->order;
+
+	if (find_tasks(o, err) < 0)
 		return -1;
+	if (o->nr_below && fanout_begin(&r->below, r->c, (const char(*)[SLURM_NAME_LEN])o->below, o->nr_below,
+					&o->fields, o->deadline - wire_now_ms(), err) < 0)
+		return -1;
+	r->polls = calloc(1 + o->tasks.nr + r->below.nr, sizeof(*r->polls));
 	r->dumpers = calloc(o->tasks.nr, sizeof(*r->dumpers));
-	if (!r->dumpers)
+	if (!r->dumpers || !r->polls)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for %zu tasks", o->tasks.nr);
 	for (size_t i = 0; i < o->tasks.nr; i++)
 		r->dumpers[i].fd = -1;
@@ -260,71 +357,122 @@ static int start_all(struct round *r, struct stasis_error *err)
 	return 0;
 }
 
-/* The next word of one dump process, or the end of the coordinator, whichever is first. */
-static int hear_one(struct round *r, struct dumper *d, struct word *ret, struct stasis_error *err)
-{
-	struct pollfd p[] = {{.fd = d->fd, .events = POLLIN},
-			     {.fd = r->conn->fd, .events = POLLIN}};
-	int64_t left = r->order.deadline - wire_now_ms();
-	int rc = poll(p, 2, left > 0 ? (int)left : 0);
+/* ---- phases ---- */
 
-	if (rc == 0) {
-		(void)kill(d->pid, SIGKILL); /* the task runs on, see stasis(7) */
-		return stasis_fail(err, STASIS_E_TIMEOUT, "not done after %llu s",
-				   (unsigned long long)r->order.max_wait_s);
-	}
-	if (rc > 0 && !p[0].revents) /* nothing is due from there now but its end or an abort */
-		return stasis_fail(err, STASIS_E_GONE, "given up by the coordinator");
-	if (rc < 0 || recv(d->fd, ret, sizeof(*ret), 0) != (ssize_t)sizeof(*ret))
-		return stasis_fail(err, STASIS_E_INTERNAL, "the process of the dump has ended");
-	if (ret->what == WORD_FAILED) {
-		*err = ret->err;
-		return -1;
-	}
-	d->bytes = ret->bytes;
-	d->stopped_ns = ret->stopped_ns;
-	return 0;
-}
-
-static int hear_all(struct round *r, struct stasis_error *err)
+/* The word of one dump process. */
+static int hear_one(struct dumper *d, struct stasis_error *err)
 {
 	struct word w;
 
+	d->is_due = false;
+	if (recv(d->fd, &w, sizeof(w), 0) != (ssize_t)sizeof(w))
+		return stasis_fail(err, STASIS_E_INTERNAL, "the process of the dump has ended");
+	if (w.what == WORD_FAILED) {
+		*err = w.err;
+		return -1;
+	}
+	d->report = w.report;
+	return 0;
+}
+
+/* Returns how many are due; who has lost the coordinator after the decision goes on. */
+static size_t fill_polls(struct round *r)
+{
+	struct pollfd *p = r->polls;
+	size_t nr = 0;
+
+	p[0] = (struct pollfd){.fd = r->is_decided ? -1 : r->conn->fd, .events = POLLIN};
+	for (size_t i = 0; i < r->order.tasks.nr; i++) {
+		p[i + 1] = (struct pollfd){.fd = r->dumpers[i].is_due ? r->dumpers[i].fd : -1,
+					   .events = POLLIN};
+		nr += r->dumpers[i].is_due;
+	}
+	return nr + fanout_poll(&r->below, p + 1 + r->order.tasks.nr);
+}
+
+/* A task whose dump is killed runs on, see stasis(7). */
+static int fail_late(struct round *r, struct stasis_error *err)
+{
+	bool is_here = false;
+
 	for (size_t i = 0; i < r->order.tasks.nr; i++)
-		if (hear_one(r, &r->dumpers[i], &w, err) < 0)
+		if (r->dumpers[i].is_due) {
+			is_here = true;
+			if (!r->is_decided)
+				(void)kill(r->dumpers[i].pid, SIGKILL);
+		}
+	if (!is_here)
+		return fanout_late(&r->below, err);
+	return stasis_fail(err, STASIS_E_TIMEOUT, "not done after %llu s",
+			   (unsigned long long)r->order.max_wait_s);
+}
+
+static int hear_polls(struct round *r, const char *phase, struct stasis_error *err)
+{
+	const struct pollfd *p = r->polls;
+
+	for (size_t i = 0; i < r->order.tasks.nr; i++)
+		if (r->dumpers[i].is_due && p[i + 1].revents && hear_one(&r->dumpers[i], err) < 0)
 			return -1;
+	if (fanout_hear(&r->below, p + 1 + r->order.tasks.nr, phase, err) < 0)
+		return -1;
+	if (p[0].revents) /* nothing is due from there now but its end or an abort */
+		return stasis_fail(err, STASIS_E_GONE, "given up by the coordinator");
+	return 0;
+}
+
+/* Words of the tasks here and answers of the nodes below, until none is due. */
+static int hear_all(struct round *r, const char *phase, struct stasis_error *err)
+{
+	while (fill_polls(r)) {
+		int64_t left = r->order.deadline - wire_now_ms();
+		int rc = poll(r->polls, 1 + r->order.tasks.nr + r->below.nr, left > 0 ? (int)left : 0);
+
+		if (rc == 0)
+			return fail_late(r, err);
+		if (rc < 0 && errno != EINTR)
+			return stasis_fail_errno(err, STASIS_E_IO, "poll");
+		if (rc > 0 && hear_polls(r, phase, err) < 0)
+			return -1;
+	}
 	return 0;
 }
 
 static void let_all_go(struct round *r)
 {
-	for (size_t i = 0; i < r->order.tasks.nr; i++)
+	for (size_t i = 0; i < r->order.tasks.nr; i++) {
 		(void)send(r->dumpers[i].fd, "g", 1, MSG_NOSIGNAL); /* one that died is heard of next */
+		r->dumpers[i].is_due = true;
+	}
+}
+
+static int put_failure(const struct round *r, struct wire_msg *m, const struct stasis_error *why,
+		       struct stasis_error *err)
+{
+	if (wire_put(m, "at", *r->below.at ? r->below.at : r->c->node, err) < 0 ||
+	    wire_put_number(m, "class", why->cls, err) < 0 ||
+	    wire_put_number(m, "errno", (uint64_t)why->sys_errno, err) < 0)
+		return -1;
+	return wire_put(m, "message", why->text, NULL) < 0 ? wire_put(m, "message", "failed", err) : 0;
 }
 
 static int tell(struct round *r, const char *what, const struct stasis_error *why,
 		struct stasis_error *err)
 {
+	struct report sum = r->below.sum;
 	struct wire_msg m = {.len = 0};
-	uint64_t bytes = 0, stopped_ns = 0;
 
-	for (size_t i = 0; r->dumpers && i < r->order.tasks.nr; i++) {
-		bytes += r->dumpers[i].bytes;
-		if (r->dumpers[i].stopped_ns > stopped_ns)
-			stopped_ns = r->dumpers[i].stopped_ns;
-	}
-	if (wire_put(&m, "phase", what, err) < 0 || wire_put_number(&m, "bytes", bytes, err) < 0 ||
-	    wire_put_number(&m, "tasks", r->order.tasks.nr, err) < 0 ||
-	    wire_put_number(&m, "stopped_us", stopped_ns / 1000, err) < 0)
+	sum.nodes++;
+	sum.tasks += r->order.tasks.nr;
+	for (size_t i = 0; r->dumpers && i < r->order.tasks.nr; i++)
+		report_add(&sum, &r->dumpers[i].report);
+	if (wire_put(&m, "phase", what, err) < 0 || report_put(&sum, &m, err) < 0 ||
+	    (why && put_failure(r, &m, why, err) < 0))
 		return -1;
-	if (why && (wire_put_number(&m, "class", why->cls, err) < 0 ||
-		    wire_put_number(&m, "errno", (uint64_t)why->sys_errno, err) < 0 ||
-		    wire_put(&m, "message", why->text, NULL) < 0))
-		(void)wire_put(&m, "message", "failed", err);
 	return wire_send(r->conn, &m, 0, CLIENT_GRACE_MS, err);
 }
 
-static int await_order(struct round *r, const char *what, struct stasis_error *err)
+static int take_next_order(struct round *r, const char *what, struct stasis_error *err)
 {
 	int64_t left = r->order.deadline - wire_now_ms();
 	scoped_free struct wire_msg *m = malloc(sizeof(*m));
@@ -342,38 +490,76 @@ static int await_order(struct round *r, const char *what, struct stasis_error *e
 	return 0;
 }
 
+/* A dump that speaks before the order has found the decision in the folder: as good as the order, when it
+ * was to commit. */
+static int hear_early(struct round *r, struct stasis_error *err)
+{
+	for (size_t i = 0; i < r->order.tasks.nr; i++)
+		if (r->polls[i + 1].revents)
+			return hear_one(&r->dumpers[i], err);
+	return stasis_fail(err, STASIS_E_TIMEOUT, "the coordinator does not answer");
+}
+
+static int await_order(struct round *r, const char *what, struct stasis_error *err)
+{
+	for (;;) {
+		int64_t left = r->order.deadline - wire_now_ms();
+		int rc;
+
+		for (size_t i = 0; i < r->order.tasks.nr; i++)
+			r->dumpers[i].is_due = true;
+		(void)fill_polls(r);
+		rc = poll(r->polls, 1 + r->order.tasks.nr, left > 0 ? (int)left : 0);
+		if (rc < 0 && errno != EINTR)
+			return stasis_fail_errno(err, STASIS_E_IO, "poll");
+		if (rc > 0 && r->polls[0].revents)
+			return take_next_order(r, what, err);
+		if (rc >= 0)
+			return hear_early(r, err);
+	}
+}
+
+/* The next order, to the nodes below first; then the tasks here go on. */
+static int pass_order(struct round *r, const char *what, struct stasis_error *err)
+{
+	if (await_order(r, what, err) < 0 || fanout_tell(&r->below, what, err) < 0)
+		return -1;
+	let_all_go(r);
+	return 0;
+}
+
 /* Durable while they stand still, then the kill; after the decision nothing can fail any more. */
 static int vacate(struct round *r, struct stasis_error *err)
 {
-	struct word w;
-
-	if (hear_all(r, err) < 0 || check_passed_on(&r->order, err) < 0 ||
-	    fault_point("node.durable", err) < 0 || tell(r, "durable", NULL, err) < 0)
+	if (hear_all(r, "durable", err) < 0 || check_passed_on(&r->order, err) < 0 ||
+	    fault_point("node.durable", err) < 0 ||
+	    tell(r, "durable", NULL, err) < 0)
 		return -1;
 	if (await_order(r, "commit", err) < 0)
 		return -1;
 	if (fault_point("node.commit", err) < 0)
 		return -1;
+	r->is_decided = true;
+	r->order.deadline = wire_now_ms() + DONE_MS;
+	(void)fanout_tell(&r->below, "commit", NULL);
 	let_all_go(r);
-	for (size_t i = 0; i < r->order.tasks.nr; i++)
-		(void)hear_one(r, &r->dumpers[i], &w, err);
+	while (hear_all(r, "done", err) < 0 && err->cls != STASIS_E_TIMEOUT)
+		; /* each says so once */
 	return tell(r, "done", NULL, err);
 }
 
 static int create(struct round *r, struct stasis_error *err)
 {
-	if (hear_all(r, err) < 0 || check_passed_on(&r->order, err) < 0 ||
-	    fault_point("node.written", err) < 0 || tell(r, "written", NULL, err) < 0 || await_order(r, "go", err) < 0)
+	if (hear_all(r, "written", err) < 0 || check_passed_on(&r->order, err) < 0 ||
+	    fault_point("node.written", err) < 0 ||
+	    tell(r, "written", NULL, err) < 0 || pass_order(r, "go", err) < 0)
 		return -1;
-	let_all_go(r);
-	if (hear_all(r, err) < 0 || tell(r, "durable", NULL, err) < 0)
-		return -1;
-	return await_order(r, "commit", err);
+	return hear_all(r, "durable", err) < 0 ? -1 : tell(r, "durable", NULL, err);
 }
 
 void node_serve(const struct config *c, struct wire_conn *conn, const struct wire_msg *prepare)
 {
-	scoped(dumpers_done) struct round r = {.c = c, .conn = conn};
+	scoped(round_done) struct round r = {.c = c, .conn = conn};
 	struct stasis_error err;
 	int rc = take_order(prepare, &r.order, &err);
 
@@ -385,8 +571,8 @@ void node_serve(const struct config *c, struct wire_conn *conn, const struct wir
 	if (rc < 0 && err.cls == STASIS_E_GONE && (r.order.is_of_script || r.order.sruns.nr))
 		err.cls = STASIS_E_BUSY;
 	if (rc < 0) {
-		journal(c, "job=%u step=%u part failed: %s", (uint32_t)r.order.job,
-			(uint32_t)r.order.step, err.text);
+		journal(c, "job=%u step=%u part failed: %s%s%s", (uint32_t)r.order.job,
+			(uint32_t)r.order.step, r.below.at, *r.below.at ? ": " : "", err.text);
 		(void)tell(&r, "failed", &err, NULL);
 	}
 }

@@ -7,11 +7,13 @@
  *	             its script: sub (folder in the draft), of_script; for the script: sruns (script.h)
  *	N written    (only without vacate) all tasks stand still and are saved, not yet on the disk
  *	C go         (only without vacate) every node has said so: let them run on
- *	N durable    the files are on the disk; with vacate the tasks still stand still
- *	C commit     it is decided: with vacate, kill them
- *	N done
+ *	N durable    the files are on the disk; with vacate the tasks still stand still, else this is all
+ *	C commit     (only with vacate) it is decided: kill them
+ *	N done       (only with vacate)
  *
- * or, from N, failed with code and message; from C, abort. An end of file is as good, from either side.
+ * or, from N, failed with code, message and the name of the node where; from C, the end of the connection.
+ * "prepare" may name nodes below, which N asks in the same way, being their C (fanout.h): it answers when
+ * they have, with the sums of all. left_ms is the time that N has.
  */
 #ifndef DAEMON_NODE_H
 #define DAEMON_NODE_H

@@ -274,8 +274,8 @@ static int keep_result(struct state *s, void *arg)
 	const struct checkpoint_result *result = arg;
 
 	s->saved = (uint64_t)time(NULL);
-	s->bytes = result->bytes;
-	s->tasks = result->tasks;
+	s->bytes = result->sum.bytes;
+	s->tasks = result->sum.tasks;
 	memcpy(s->folder, result->folder, sizeof(s->folder));
 	return 0;
 }
@@ -287,6 +287,23 @@ static void take_outcome(struct operation *o, const struct target *t, int code, 
 		o->worst = code;
 		(void)snprintf(o->message, sizeof(o->message), "%s", message);
 	}
+}
+
+static void journal_success(const struct operation *o, const struct target *t, const char *op,
+			    const struct checkpoint_result *result)
+{
+	const struct report *s = &result->sum;
+
+	journal(o->r->c,
+		"%s job=%u step=%d done: %s, %llu bytes, %llu tasks, stopped %llu us (freeze %llu, save %llu, "
+		"resume %llu), commit %llu us, round %llu ms: %llu nodes, depth %llu, %llu messages",
+		op, (uint32_t)o->r->job, step_is_job(t->step) ? -1 : (int)t->step, result->folder,
+		(unsigned long long)s->bytes, (unsigned long long)s->tasks,
+		(unsigned long long)s->stopped_us, (unsigned long long)s->freeze_us,
+		(unsigned long long)s->save_us, (unsigned long long)s->resume_us,
+		(unsigned long long)s->commit_us, (unsigned long long)result->round_ms,
+		(unsigned long long)s->nodes, (unsigned long long)s->depth,
+		(unsigned long long)s->messages);
 }
 
 static void save_all(struct operation *o, const char *op)
@@ -307,11 +324,7 @@ static void save_all(struct operation *o, const char *op)
 			journal(o->r->c, "%s job=%u step=%d failed: %d %s", op, (uint32_t)o->r->job,
 				step_is_job(t->step) ? -1 : (int)t->step, code, err.text);
 		else
-			journal(o->r->c, "%s job=%u step=%d done: %s, %llu bytes, %llu tasks, stopped %llu us",
-				op, (uint32_t)o->r->job, step_is_job(t->step) ? -1 : (int)t->step,
-				result.folder, (unsigned long long)result.bytes,
-				(unsigned long long)result.tasks,
-				(unsigned long long)result.stopped_us);
+			journal_success(o, t, op, &result);
 	}
 }
 

@@ -182,6 +182,14 @@ enum store_outcome store_abort(const struct store *s)
 	return fstatat(fd, s->final, &st, AT_SYMLINK_NOFOLLOW) == 0 ? STORE_COMMITTED : STORE_ABORTED;
 }
 
+bool store_is_decided(const struct store *s)
+{
+	scoped_fd int fd = open_folder(s, NULL);
+	struct stat st;
+
+	return fd >= 0 && fstatat(fd, s->draft, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
+
 /* A folder of plain files, and, for that many levels below, of such folders. */
 static void remove_folder(int folder, const char *name, int levels)
 {

@@ -52,6 +52,8 @@ int store_open_draft(const struct store *s, struct stasis_error *err);
 /* The decision; fails when it was made the other way. */
 int store_commit(const struct store *s, struct stasis_error *err);
 enum store_outcome store_abort(const struct store *s);
+/* Has it been made, either way? Only looks. */
+bool store_is_decided(const struct store *s);
 void store_remove_aborted(const struct store *s);
 
 /* A job that looks for its checkpoint in own_dir finds a link there to this folder, or none when it is there. */

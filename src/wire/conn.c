@@ -93,6 +93,8 @@ static int read_all(int fd, char *bytes, size_t len, int64_t deadline, struct st
 
 /* ---- munge ---- */
 
+enum { MUNGE_MS = 5000, MUNGE_NAP_NS = 5000000 };
+
 static void munge_ctx_freep(munge_ctx_t *ctx)
 {
 	if (*ctx)
@@ -110,15 +112,29 @@ static munge_ctx_t new_ctx(void)
 	return ctx;
 }
 
+/* munged is there, but more ask at the same time than its backlog takes: not even asked, ask again. */
+static bool is_crowded(munge_err_t rc, int64_t *deadline)
+{
+	if (rc != EMUNGE_SOCKET || errno != EAGAIN)
+		return false;
+	if (!*deadline)
+		*deadline = wire_now_ms() + MUNGE_MS;
+	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &(const struct timespec){.tv_nsec = MUNGE_NAP_NS}, NULL);
+	return wire_now_ms() < *deadline;
+}
+
 static int seal(const struct wire_msg *m, uid_t only_for, char **ret, struct stasis_error *err)
 {
 	scoped(munge_ctx_freep) munge_ctx_t ctx = new_ctx();
+	int64_t deadline = 0;
 	munge_err_t rc;
 
 	if (!ctx)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a credential");
 	(void)munge_ctx_set(ctx, MUNGE_OPT_UID_RESTRICTION, only_for == (uid_t)-1 ? 0 : only_for);
-	rc = munge_encode(ret, ctx, m->text, (int)m->len);
+	do
+		rc = munge_encode(ret, ctx, m->text, (int)m->len);
+	while (is_crowded(rc, &deadline));
 	if (rc != EMUNGE_SUCCESS)
 		return stasis_fail(err, STASIS_E_DENIED, "munge: %s", munge_ctx_strerror(ctx));
 	return 0;
@@ -127,6 +143,7 @@ static int seal(const struct wire_msg *m, uid_t only_for, char **ret, struct sta
 static int unseal(char *cred, struct wire_msg *ret, uid_t *ret_peer, struct stasis_error *err)
 {
 	scoped(munge_ctx_freep) munge_ctx_t ctx = new_ctx();
+	int64_t deadline = 0;
 	void *bytes = NULL;
 	int len = 0;
 	munge_err_t rc;
@@ -134,7 +151,9 @@ static int unseal(char *cred, struct wire_msg *ret, uid_t *ret_peer, struct stas
 
 	if (!ctx)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a credential");
-	rc = munge_decode(cred, ctx, &bytes, &len, ret_peer, &gid);
+	do
+		rc = munge_decode(cred, ctx, &bytes, &len, ret_peer, &gid);
+	while (is_crowded(rc, &deadline));
 	if (rc == EMUNGE_SUCCESS && len >= 0 && len <= WIRE_MAX_TEXT) {
 		memcpy(ret->text, bytes ? bytes : "", (size_t)len);
 		ret->len = (size_t)len;

@@ -78,6 +78,9 @@ test_expect_success 'a step of six tasks on three nodes: all saved, all run on' 
 	count_start -N3 -n6 && scheckpoint --wait create $job.0 ImageDir="$slurm_dir/ckpt" &&
 	[ "$(ls "$slurm_dir/ckpt/$job.0/gen.1")" = "$(printf "task.%s.ckpt\n" 0 1 2 3 4 5)" ] && count_goes_on
 '
+test_expect_success 'the journal tells the phases, and what it took in messages' '
+	grep -E "create job=$job step=0 done: .*, 6 tasks, stopped [1-9][0-9]* us \(freeze [0-9]+, save [1-9][0-9]*, resume [1-9][0-9]*\), commit [1-9][0-9]* us, round [0-9]+ ms: 3 nodes, depth 1, 12 messages$" "$slurm_dir/log/journal"
+'
 test_expect_success 'a node whose daemon is gone: nothing is saved, all run on' '
 	on n2 root kill -KILL $(stasisd_pid n2) &&
 	test_expect_status 1 scheckpoint --wait create $job.0 ImageDir="$slurm_dir/ckpt" 2>err; cat err

@@ -17,7 +17,7 @@ test_expect_success 'the example is as good as nothing, and that is good' '
 	stasisd -t -c "$top_srcdir/etc/stasis.yaml" && : >empty && stasisd -t -c empty && sed "s/^#\([a-z]\)/\1/" "$top_srcdir/etc/stasis.yaml" >all && stasisd -t -c all
 '
 test_expect_success 'every key of the example is known, and has its place in the manual page' '
-	sed -n "s/^\([a-z-]*\):.*/\1/p" all >keys && [ "$(wc -l <keys)" = 16 ] && for k in $(cat keys); do
+	sed -n "s/^\([a-z-]*\):.*/\1/p" all >keys && [ "$(wc -l <keys)" = 17 ] && for k in $(cat keys); do
 		grep -q "^\.B $(sed "s/-/.-/g" <<<"$k")" "$top_srcdir/doc/man/stasis.yaml.5" || break
 	done && [ "$k" = operations ]
 '

@@ -392,15 +392,17 @@ static bool ends_tree(const struct dump_plan *p, const struct stasis_dump_opts *
 	       (opts->signal_root == SIGKILL && p->tree->nr_tasks == 1);
 }
 
-static void resume(struct dump_plan *p, const struct stasis_dump_opts *opts, uint64_t *ret_stopped_ns)
+static void resume(struct dump_plan *p, const struct stasis_dump_opts *opts,
+		   struct stasis_dump_result *ret)
 {
 	struct tree_after after = {.signal_root = opts->signal_root,
 				   .signal_all = opts->signal_all};
-	uint64_t stopped_at = p->tree->stopped_at_ns;
+	uint64_t stopped_at = p->tree->stopped_at_ns, begin = now_ns();
 
 	tree_resume(ptr_take(&p->tree), &after);
 	fd_save_end(p->fds);
-	*ret_stopped_ns = now_ns() - stopped_at;
+	ret->resume_ns = now_ns() - begin;
+	ret->stopped_ns = now_ns() - stopped_at;
 }
 
 static int barrier(const struct stasis_dump_opts *opts, enum stasis_dump_moment moment,
@@ -416,22 +418,27 @@ static int commit_and_resume(struct dump_plan *p, const struct stasis_dump_opts 
 			     struct stasis_error *err)
 {
 	bool is_signalled = opts->signal_root || opts->signal_all;
+	uint64_t begin;
 
+	ret->freeze_ns = p->tree->frozen_at_ns - p->tree->stopped_at_ns;
+	ret->save_ns = now_ns() - p->tree->frozen_at_ns;
 	if (fault_point("dump.all-written", err) < 0)
 		return -1;
 	if (!is_signalled) {
 		if (barrier(opts, STASIS_DUMP_WRITTEN, err) < 0)
 			return -1;
-		resume(p, opts, &ret->stopped_ns);
+		resume(p, opts, ret);
 	}
 	if (fault_point("dump.before-commit", err) < 0)
 		return -1;
+	begin = now_ns();
 	if (commit(d, opts->dirfd, err) < 0)
 		return -1;
+	ret->commit_ns = now_ns() - begin;
 	if (is_signalled && barrier(opts, STASIS_DUMP_DURABLE, err) < 0)
 		return -1;
 	if (is_signalled)
-		resume(p, opts, &ret->stopped_ns);
+		resume(p, opts, ret);
 	return 0;
 }
 

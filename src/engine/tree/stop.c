@@ -476,6 +476,7 @@ int tree_stop(struct session *s, pid_t root, bool recursive, const struct tree_p
 		if (!leaving) {
 			if (tree_read_ids(tree, err) < 0)
 				return -1;
+			tree->frozen_at_ns = now_ns();
 			*ret = ptr_take(&tree);
 			return 0;
 		}

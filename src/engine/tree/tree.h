@@ -87,6 +87,7 @@ struct tree {
 	size_t nr_tasks;
 	struct task **tasks;
 	uint64_t stopped_at_ns; /* CLOCK_MONOTONIC when the first thread stood still */
+	uint64_t frozen_at_ns;	/* and when all did */
 	struct proc_status own; /* ours */
 };
 
