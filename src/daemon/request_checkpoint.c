@@ -34,7 +34,7 @@ struct operation {
 	unsigned keep;
 	size_t nr;
 	struct target *targets;
-	int slot;
+	int room, slot;
 	int step_locks[SCRIPT_MAX_SRUNS]; /* of what is saved with a script */
 	size_t nr_step_locks;
 	int worst; /* code of all targets */
@@ -46,6 +46,7 @@ static void operation_done(struct operation *o)
 	for (size_t i = 0; i < o->nr; i++)
 		scoped_close_fd(&o->targets[i].lock);
 	scoped_close_fd(&o->slot);
+	scoped_close_fd(&o->room);
 	free(o->targets);
 }
 
@@ -328,6 +329,12 @@ static void save_all(struct operation *o, const char *op)
 	}
 }
 
+static void give_up_all(struct operation *o)
+{
+	for (size_t i = 0; i < o->nr; i++)
+		take_outcome(o, &o->targets[i], ETIMEDOUT, "other operations of this node did not end in time");
+}
+
 static int prepare(struct operation *o, const char *op)
 {
 	struct request *r = o->r;
@@ -350,8 +357,8 @@ static int prepare(struct operation *o, const char *op)
 	code = choose_dir(o);
 	if (code)
 		return code;
-	o->slot = state_take_slot(r->c);
-	if (o->slot < 0)
+	o->room = state_enter(r->c);
+	if (o->room < 0)
 		return EAGAIN;
 	for (size_t i = 0; i < o->nr; i++)
 		if (state_change(r->c, (uint32_t)r->job, o->targets[i].step, begin_state, o, &r->err) < 0)
@@ -361,14 +368,18 @@ static int prepare(struct operation *o, const char *op)
 
 int request_checkpoint(struct request *r, const char *op)
 {
-	scoped(operation_done) struct operation o = {.r = r, .slot = -1};
+	scoped(operation_done) struct operation o = {.r = r, .room = -1, .slot = -1};
 	int code = prepare(&o, op);
 
 	if (code)
 		return code;
 	if (!o.is_waiting)
 		(void)request_answer(r, 0, NULL, 0, NULL);
-	save_all(&o, op);
+	o.slot = state_await_slot(r->c, (unsigned)o.max_wait_s);
+	if (o.slot < 0)
+		give_up_all(&o);
+	else
+		save_all(&o, op);
 	if (o.is_waiting)
 		(void)request_answer(r, o.worst, NULL, 0, *o.message ? o.message : NULL);
 	return o.worst;

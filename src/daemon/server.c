@@ -30,7 +30,9 @@ enum {
 	MAX_WAITING = 128,	  /* connections whose request is not there yet */
 	FIRST_FRAME_MS = 5000,	  /* time that a peer has for it */
 	SCAN_MS = 15000,	  /* between looks for checkpoints that are due, min-interval or watch */
-	WORKERS_PER_OPERATION = 4, /* others wait for their turn in the backlog */
+	/* others wait in the backlog: room for operations that have or await their turn, and as much for
+	 * this node's parts in those of others */
+	WORKERS_PER_OPERATION = 2 * STATE_WAITING,
 };
 
 /* A peer that has not sent its request yet. */

@@ -11,8 +11,9 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 
-enum { EXPIRE_S = 7 * 86400, MAX_STATE = WIRE_MAX_TEXT };
+enum { EXPIRE_S = 7 * 86400, MAX_STATE = WIRE_MAX_TEXT, SLOT_NAP_NS = 20000000 };
 
 static int open_folder(const struct config *c)
 {
@@ -164,19 +165,42 @@ int state_lock_operation(const struct config *c, uint32_t job, uint32_t step)
 	return fd_take(&fd);
 }
 
-int state_take_slot(const struct config *c)
+static int try_slot(const struct config *c, const char *what, unsigned i)
 {
-	for (unsigned i = 0; i < c->operations; i++) {
-		scoped_fd int folder = open_folder(c);
-		scoped_fd int fd = -1;
-		char name[24];
+	scoped_fd int folder = open_folder(c);
+	scoped_fd int fd = -1;
+	char name[24];
 
-		(void)snprintf(name, sizeof(name), ".slot.%u", i);
-		fd = folder >= 0 ? openat(folder, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
-		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-			return fd_take(&fd);
+	(void)snprintf(name, sizeof(name), ".%s.%u", what, i);
+	fd = folder >= 0 ? openat(folder, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 ? fd_take(&fd) : -1;
+}
+
+int state_enter(const struct config *c)
+{
+	for (unsigned i = 0; i < c->operations * STATE_WAITING; i++) {
+		int fd = try_slot(c, "room", i);
+
+		if (fd >= 0)
+			return fd;
 	}
 	return -1;
+}
+
+/* One slot at each look: those who wait are many, and so are the slots. */
+int state_await_slot(const struct config *c, unsigned max_wait_s)
+{
+	int64_t deadline = wire_now_ms() + (int64_t)max_wait_s * 1000;
+
+	for (unsigned i = 0;; i++) {
+		const struct timespec nap = {.tv_nsec = SLOT_NAP_NS};
+		int fd = try_slot(c, "slot", i % c->operations);
+
+		if (fd >= 0 || wire_now_ms() > deadline)
+			return fd;
+		if (i >= c->operations)
+			(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
+	}
 }
 
 bool state_is_busy(const struct config *c, uint32_t job, uint32_t step)

@@ -42,8 +42,11 @@ int state_change(const struct config *c, uint32_t job, uint32_t step,
 int state_lock_operation(const struct config *c, uint32_t job, uint32_t step);
 bool state_is_busy(const struct config *c, uint32_t job, uint32_t step);
 
-/* One of the places for operations of this node; as above. */
-int state_take_slot(const struct config *c);
+/* Operations of this node at the same time are bounded, and so are those that wait for their turn: with
+ * them, STATE_WAITING times as many. A descriptor to keep, or -1 when there is no room, or no turn in time. */
+enum { STATE_WAITING = 4 };
+int state_enter(const struct config *c);
+int state_await_slot(const struct config *c, unsigned max_wait_s);
 
 /* Whether a complaint about somebody unknown may be written: not more than one in a second. */
 bool state_may_complain(const struct config *c);
