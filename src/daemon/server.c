@@ -3,7 +3,8 @@
  * The daemon's own process: accepts connections, gathers the first frame of each without ever waiting for
  * one, and forks a worker for each frame that is whole. It parses nothing and holds no state, so that
  * whatever a peer sends can harm one worker at most. Memory is bounded: so many connections of so many
- * bytes; when all are taken the one that has been silent longest goes.
+ * bytes; when all are taken the one that has been silent longest goes, but not before it had a moment: many
+ * who ask at once are no attack, and wait in the backlog.
  */
 #include "daemon/server.h"
 
@@ -29,6 +30,7 @@
 enum {
 	MAX_WAITING = 128,	  /* connections whose request is not there yet */
 	FIRST_FRAME_MS = 5000,	  /* time that a peer has for it */
+	FRESH_MS = 2000,	  /* when others are waiting to be accepted */
 	SCAN_MS = 15000,	  /* between looks for checkpoints that are due, min-interval or watch */
 	/* others wait in the backlog: room for operations that have or await their turn, and as much for
 	 * this node's parts in those of others */
@@ -163,6 +165,7 @@ static void reap(struct server *s)
 
 /* ---- connections ---- */
 
+/* A free place, else the one that has been silent longest. */
 static struct waiting *find_place(struct server *s)
 {
 	struct waiting *oldest = &s->waiting[0];
@@ -173,20 +176,32 @@ static struct waiting *find_place(struct server *s)
 		if (s->waiting[i].since_ms < oldest->since_ms)
 			oldest = &s->waiting[i];
 	}
-	drop(oldest);
 	return oldest;
+}
+
+/* When the next one may be accepted: now, or once the oldest is not fresh any more. */
+static int64_t place_at_ms(struct server *s)
+{
+	const struct waiting *w = find_place(s);
+
+	return w->conn.fd < 0 ? 0 : w->since_ms + FRESH_MS;
 }
 
 static void accept_one(struct server *s, int listener, bool is_sealed)
 {
-	scoped_fd int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	scoped_fd int fd = -1;
 	struct waiting *w;
 	struct ucred cred = {.uid = (uid_t)-1};
 	socklen_t len = sizeof(cred);
 
+	if (place_at_ms(s) > wire_now_ms())
+		return;
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0 || (!is_sealed && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0))
 		return;
 	w = find_place(s);
+	if (w->conn.fd >= 0)
+		drop(w);
 	w->bytes = malloc(WIRE_MAX_FRAME + 5);
 	if (!w->bytes)
 		return;
@@ -259,10 +274,12 @@ static int64_t scan_period(const struct server *s)
 	return shortest_ms < SCAN_MS ? shortest_ms : SCAN_MS;
 }
 
-static int time_out(const struct server *s)
+static int time_out(struct server *s)
 {
-	int64_t next = s->next_scan_ms, left;
+	int64_t next = s->next_scan_ms, place = place_at_ms(s), left;
 
+	if (place > wire_now_ms() && place < next) /* later than that poll() tells */
+		next = place;
 	for (size_t i = 0; i < MAX_WAITING; i++)
 		if (s->waiting[i].conn.fd >= 0 && s->waiting[i].since_ms + FIRST_FRAME_MS < next)
 			next = s->waiting[i].since_ms + FIRST_FRAME_MS;
@@ -272,7 +289,8 @@ static int time_out(const struct server *s)
 
 static void serve_once(struct server *s)
 {
-	bool is_full = s->nr_workers >= s->c->operations * WORKERS_PER_OPERATION;
+	bool is_full = s->nr_workers >= s->c->operations * WORKERS_PER_OPERATION ||
+		       place_at_ms(s) > wire_now_ms();
 	struct pollfd p[MAX_WAITING + 3] = {
 		{.fd = s->signals, .events = POLLIN},
 		{.fd = is_full ? -1 : s->unix_fd, .events = POLLIN},

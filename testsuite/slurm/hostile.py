@@ -89,11 +89,25 @@ def slow(count):
     print('still open: %d' % len(many))
 
 
+def crowd(count):
+    """Many at the same time, each of them slow for a moment; every one of them is in the right."""
+    frames = [frame(seal(sys.argv[5].replace(',', '\n') + '\n')) for _ in range(int(count))]
+    many = [connect() for _ in frames]
+    for s, one in zip(many, frames):
+        s.sendall(one[:2])
+    for s, one in zip(many, frames):
+        s.sendall(one[2:])
+    answers = [answer(s) for s in many]
+    print('%d answered' % sum(a.startswith('rc=') for a in answers))
+
+
 WHAT = sys.argv[3]
 if WHAT == 'garbage':
     garbage(sys.argv[4])
 elif WHAT == 'slow':
     slow(sys.argv[4])
+elif WHAT == 'crowd':
+    crowd(sys.argv[4])
 elif WHAT == 'huge':
     print(send(struct.pack('>I', 0xffffffff) + b'x' * 100000))
 elif WHAT == 'plain':

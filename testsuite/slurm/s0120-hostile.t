@@ -22,6 +22,11 @@ daemon_kb() {
 	on n1 root sed -n 's/^VmRSS:[[:space:]]*\([0-9]*\).*/\1/p' /proc/"$(stasisd_pid n1)"/status
 }
 
+# What is freed stays in quarantine there. Their reports go where the daemon and its workers write.
+has_sanitizers() {
+	grep -q '^SANITIZE_CFLAGS = .*-fsanitize' "$top_builddir/Makefile"
+}
+
 test_expect_success 'a cluster and a job' '
 	slurm_up 1 && stasisd_start && job=$(slurm_sbatch -o /dev/null --wrap "exec sleep 600") && slurm_await_state $job RUNNING &&
 	able="op=able,step=4294967294,job=$job,node=n1" && answers "rc=0 start=0" hostile alice sealed $able && daemon=$(stasisd_pid n1) && before=$(daemon_kb)
@@ -50,13 +55,19 @@ test_expect_success 'garbage, two thousand times' '
 test_expect_success 'three hundred that say nothing: others are served, they are cut off' '
 	answers "rc=0 start=0 still open: 0" hostile alice slow 300 "$able"
 '
+test_expect_success 'two hundred who ask at the same time are all answered' '
+	answers "200 answered" hostile alice crowd 200 "$able"
+'
 test_expect_success 'over the Unix socket: who asks is what the kernel says' '
 	on n1 mallory "$top_builddir/scheckpoint" able $job 2>err; grep -q "Access/permission denied" err && on n1 alice "$top_builddir/scheckpoint" able $job | grep -qx Yes
 '
 test_expect_success 'it is the same daemon, it has not grown, and left no process; the job runs' '
 	[ "$(stasisd_pid n1)" = $daemon ] && wait_for "[ \$(on n1 root pgrep -c -x stasisd) -le 2 ]" && after=$(daemon_kb) && echo "$before KB, $after KB" &&
-	[ $((after - before)) -lt 8000 ] && [ "$after" -lt 30000 ] && [ "$(slurm_state $job)" = RUNNING ] &&
+	{ has_sanitizers || [ $((after - before)) -lt 8000 ] && [ "$after" -lt 30000 ]; } && [ "$(slurm_state $job)" = RUNNING ] &&
 	[ "$(on n1 root find /proc/$daemon/fd | wc -l)" -lt 20 ]
+'
+test_expect_success 'no sanitizer has complained' '
+	! grep -E "AddressSanitizer|runtime error" "$slurm_dir"/log/stasisd-*.log
 '
 [ "$test_failed" = 0 ] || tail -50 "$slurm_dir/log/journal" | sed "s,^,# ," >&3
 test_done

@@ -18,6 +18,10 @@ cat >job.sh <<END
 #!/bin/bash
 for ((i = 0; i < $steps; i++)); do
 	srun --overlap -N3 -n3 bash task.sh </dev/null &
+	# not all at once: a slurmd with more than 256 files open hands the rest of them to its tasks
+	until [ -e "up.\$((i - 8)).0" ] || [ \$i -lt 8 ]; do
+		read -r -t 0.1 <>fifo
+	done
 done
 wait
 END
