@@ -37,13 +37,21 @@ static int usage(void)
 	return 2;
 }
 
+static int serve(struct config *c, const char *path, bool is_named)
+{
+	if (geteuid() == 0)
+		return server_run(c, path, is_named);
+	fprintf(stderr, "stasisd: must be started by root\n");
+	return 4;
+}
+
 int main(int argc, char **argv)
 {
 	const char *path = DEFAULT_CONFIG;
 	bool is_test = false, is_named = false;
 	struct stasis_error err;
 	struct config c;
-	int opt;
+	int opt, rc;
 
 	argv[0] = program_invocation_short_name;
 	while ((opt = getopt_long(argc, argv, "c:th", options, NULL)) >= 0) {
@@ -69,11 +77,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "stasisd: %s\n", err.text);
 		return err.cls == STASIS_E_USAGE ? 2 : 1;
 	}
-	if (is_test)
-		return 0;
-	if (geteuid() != 0) {
-		fprintf(stderr, "stasisd: must be started by root\n");
-		return 4;
-	}
-	return server_run(&c, path, is_named);
+	rc = is_test ? 0 : serve(&c, path, is_named);
+	config_done(&c);
+	return rc;
 }

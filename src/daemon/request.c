@@ -124,6 +124,8 @@ static int serve_job(struct request *r, const char *op)
 		return -1;
 	if (!is_known)
 		return CODE_INVALID_JOB_ID;
+	config_for_job(r->c, &r->info.traits, &r->own);
+	r->c = &r->own;
 	code = check_asker(r);
 	if (code)
 		return code;

@@ -6,6 +6,7 @@
 #include "daemon/coordinate.h"
 #include "daemon/events.h"
 #include "daemon/journal.h"
+#include "daemon/policy.h"
 #include "daemon/request.h"
 #include "daemon/request_priv.h"
 #include "daemon/state.h"
@@ -27,7 +28,7 @@ struct target {
 
 struct operation {
 	struct request *r;
-	bool is_vacate, is_waiting, is_automatic;
+	bool is_vacate, is_waiting, is_automatic, is_named; /* its folder, by the request */
 	const char *then;
 	uint64_t max_wait_s;
 	char image_dir[PATH_MAX], own_dir[PATH_MAX];
@@ -130,19 +131,24 @@ static int make_absolute(const struct operation *o, const char *dir, char *ret, 
 	return *ret == '/' ? 0 : CODE_DISABLED;
 }
 
-/* Of the request; else the job's own, where a requeued job looks. */
+/* Of the request; else what the job says; else the policy's. A requeued job knows nothing but its own wish and
+ * the folder for everybody, and looks there. */
 static int choose_dir(struct operation *o)
 {
 	const char *given = o->r->m ? wire_get(o->r->m, "image_dir") : NULL;
+	const struct config *c = o->r->c;
 	char own[PATH_MAX] = "";
 	int code;
 
-	o->keep = o->r->c->keep;
+	o->keep = c->keep;
+	o->is_named = given;
 	take_wishes(o, own, sizeof(own));
-	code = make_absolute(o, *own ? own : o->r->c->directory, o->own_dir, sizeof(o->own_dir));
+	code = make_absolute(o, *own ? own : c->look_in, o->own_dir, sizeof(o->own_dir));
 	if (code && !given)
 		return code;
-	return make_absolute(o, given ? given : o->own_dir, o->image_dir, sizeof(o->image_dir));
+	if (!given)
+		given = *own ? own : c->directory;
+	return make_absolute(o, given, o->image_dir, sizeof(o->image_dir));
 }
 
 /* ---- doing it ---- */
@@ -270,14 +276,24 @@ static int save_target(struct operation *o, const struct target *t, struct check
 				    : checkpoint_run(o->r->c, &what, ret, err);
 }
 
+struct made {
+	const struct operation *o;
+	const struct checkpoint_result *result;
+};
+
 static int keep_result(struct state *s, void *arg)
 {
-	const struct checkpoint_result *result = arg;
+	const struct made *m = arg;
 
 	s->saved = (uint64_t)time(NULL);
-	s->bytes = result->sum.bytes;
-	s->tasks = result->sum.tasks;
-	memcpy(s->folder, result->folder, sizeof(s->folder));
+	s->bytes = m->result->sum.bytes;
+	s->tasks = m->result->sum.tasks;
+	memcpy(s->folder, m->result->folder, sizeof(s->folder));
+	memcpy(s->own_dir, m->o->own_dir, sizeof(s->own_dir));
+	s->named = m->o->is_named;
+	s->uid = m->o->r->info.uid;
+	s->gid = m->o->r->info.gid;
+	s->completed = 0; /* one that was requeued is not */
 	return 0;
 }
 
@@ -318,8 +334,8 @@ static void save_all(struct operation *o, const char *op)
 		if (save_target(o, t, &result, &err) < 0)
 			code = request_code_of(&err);
 		else
-			(void)state_change(o->r->c, (uint32_t)o->r->job, t->step, keep_result, &result,
-					   &o->r->err);
+			(void)state_change(o->r->c, (uint32_t)o->r->job, t->step, keep_result,
+					   &(struct made){o, &result}, &o->r->err);
 		take_outcome(o, t, code, err.text);
 		if (code)
 			journal(o->r->c, "%s job=%u step=%d failed: %d %s", op, (uint32_t)o->r->job,
@@ -399,23 +415,6 @@ static int mark_automatic(struct state *s, void *arg)
 	return 0;
 }
 
-/* "30", "1:30", "2-12": minutes; 0 when there is no interval in it. The plugin refuses other spellings. */
-static uint64_t interval_of(const char *text)
-{
-	unsigned d = 0, h = 0, m = 0, s = 0;
-	const char *dash = strchr(text, '-');
-	int n;
-
-	if (dash) {
-		n = sscanf(dash + 1, "%5u:%5u:%5u", &h, &m, &s);
-		return sscanf(text, "%5u-", &d) == 1 && n > 0 ? d * 86400ull + h * 3600ull + m * 60ull + s : 0;
-	}
-	n = sscanf(text, "%5u:%5u:%5u", &d, &h, &m); /* by position */
-	if (n == 3)
-		return d * 3600ull + h * 60ull + m;
-	return n == 2 ? d * 60ull + h : n == 1 ? d * 60ull : 0;
-}
-
 static uint64_t age_of(pid_t pid)
 {
 	scoped_fd int procfd = proc_open(pid, NULL);
@@ -437,12 +436,12 @@ static bool is_first_node(const struct config *c, const char *nodes)
 }
 
 /* Then the step is saved with the script that runs it, or not at all by itself. */
-static bool is_scripts_affair(uint32_t job, uint32_t step)
+static bool is_scripts_affair(const struct config *c, uint32_t job, uint32_t step)
 {
 	scoped(tasks_done) struct task_list l = {.nr = 0};
 
 	return !step_is_job(step) && tasks_find_any(job, STEP_BATCH_SCRIPT, &l, NULL) == 0 && l.nr &&
-	       l.tasks[0].interval;
+	       (l.tasks[0].interval || policy_interval(c, NULL));
 }
 
 int request_load_running(struct request *r)
@@ -461,24 +460,26 @@ int request_load_running(struct request *r)
 
 static bool is_due(const struct config *c, uint32_t job, uint32_t step, const struct task_info *task)
 {
-	uint64_t interval = task->interval ? interval_of(task->interval) : 0;
+	uint64_t interval = policy_interval(c, task->interval);
 
-	if (interval && interval < c->min_interval_s)
-		interval = c->min_interval_s;
-	return interval && age_of(task->pid) >= interval &&
+	return interval && age_of(task->pid) >= policy_first(c, job, interval) &&
 	       state_change(c, job, step, mark_automatic, &interval, NULL) == 0;
 }
 
-void request_automatic(const struct config *c, uint32_t job, uint32_t step)
+void request_automatic(const struct config *all, uint32_t job, uint32_t step)
 {
 	scoped(tasks_done) struct task_list l = {.nr = 0};
-	struct request r = {.c = c, .job = job, .step = step};
+	struct config c;
+	struct request r = {.c = &c, .job = job, .step = step};
 
-	if (tasks_find_any(job, step, &l, NULL) < 0 || !l.nr || events_watch(c, job, step, &l.tasks[0]) ||
-	    is_scripts_affair(job, step) || !is_due(c, job, step, &l.tasks[0]))
+	if (tasks_find_any(job, step, &l, NULL) < 0 || !l.nr)
+		return;
+	policy_find(all, job, step, &c);
+	if (events_watch(&c, job, step, &l.tasks[0]) || is_scripts_affair(&c, job, step) ||
+	    !is_due(&c, job, step, &l.tasks[0]))
 		return;
 	if (request_load_running(&r) == 0)
-		journal(c, "automatic job=%u step=%d: %d", job, step_is_job(step) ? -1 : (int)step,
+		journal(&c, "automatic job=%u step=%d: %d", job, step_is_job(step) ? -1 : (int)step,
 			request_checkpoint(&r, "create"));
 	slurm_job_done(&r.info);
 }

@@ -9,6 +9,7 @@
 /* One request about a job or step. Functions return 0, an error code of wire/codes.h, or -1 with err. */
 struct request {
 	const struct config *c;
+	struct config own; /* what c leads to once it is known which job it is */
 	struct wire_conn *conn; /* NULL: nobody waits for an answer */
 	const struct wire_msg *m;
 	uid_t uid; /* who asks */

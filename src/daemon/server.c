@@ -8,6 +8,7 @@
  */
 #include "daemon/server.h"
 
+#include "daemon/clean.h"
 #include "daemon/journal.h"
 #include "daemon/request.h"
 #include "daemon/state.h"
@@ -147,6 +148,7 @@ static void start_scan(struct server *s)
 
 	if (pid == 0) {
 		forget_server(s, NULL);
+		clean_all(s->c);
 		state_expire(s->c);
 		(void)tasks_each_step(scan_step, s->c);
 		while (wait(NULL) > 0)
@@ -268,8 +270,7 @@ static void take_signals(struct server *s)
 
 static int64_t scan_period(const struct server *s)
 {
-	unsigned shortest_s = s->c->watch_s < s->c->min_interval_s ? s->c->watch_s : s->c->min_interval_s;
-	int64_t shortest_ms = (int64_t)shortest_s * 1000;
+	int64_t shortest_ms = (int64_t)s->c->scan_s * 1000;
 
 	return shortest_ms < SCAN_MS ? shortest_ms : SCAN_MS;
 }
@@ -331,6 +332,7 @@ static void read_config_again(struct server *s, const char *path, bool must_exis
 	c.port = s->c->port;
 	memcpy(c.socket, s->c->socket, sizeof(c.socket));
 	memcpy(c.run, s->c->run, sizeof(c.run));
+	config_done(s->c);
 	*s->c = c;
 	journal(s->c, "configuration read again");
 }

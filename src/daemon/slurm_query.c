@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Questions to Slurm. Fields that a user chooses (a job's name, its folder) come last in a line or are not
+ * Questions to Slurm. Fields that a user chooses (a job's account, its folder) come last in a line or are not
  * asked for, so that they cannot pass for others.
  */
 #include "daemon/slurm_query.h"
@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/wait.h>
 
 void slurm_job_done(struct slurm_job *j)
@@ -40,13 +41,13 @@ static char *next_field(char **line)
 	return strsep(line, "|");
 }
 
-/* "JOBID|UID|GID|STATE|NODES|FOLDER" of squeue. */
+/* "JOBID|UID|GID|STATE|NODES|PARTITION|QOS|ACCOUNT|FOLDER" of squeue. */
 static int parse_job(char *line, uint32_t job, struct slurm_job *ret, struct stasis_error *err)
 {
-	char *fields[5];
+	char *fields[8];
 	uint32_t id;
 
-	for (size_t i = 0; i < 5; i++) {
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
 		fields[i] = next_field(&line);
 		if (!line)
 			return stasis_fail(err, STASIS_E_IO, "squeue says too little");
@@ -58,6 +59,9 @@ static int parse_job(char *line, uint32_t job, struct slurm_job *ret, struct sta
 	/* while a signal of slurmctld is on its way to it, a job that runs is called so */
 	(void)snprintf(ret->state, sizeof(ret->state), "%s",
 		       strcmp(fields[3], "SIGNALING") == 0 ? "RUNNING" : fields[3]);
+	(void)snprintf(ret->traits.partition, sizeof(ret->traits.partition), "%s", fields[5]);
+	(void)snprintf(ret->traits.qos, sizeof(ret->traits.qos), "%s", fields[6]);
+	(void)snprintf(ret->traits.account, sizeof(ret->traits.account), "%s", fields[7]);
 	ret->nodes = strdup(fields[4]);
 	ret->work_dir = strdup(line);
 	if (!ret->nodes || !ret->work_dir)
@@ -118,13 +122,18 @@ static int load_steps(uint32_t job, const char *id, struct slurm_job *ret, struc
 static int load_job(uint32_t job, struct slurm_job *ret, bool *ret_is_known,
 		    struct stasis_error *err)
 {
-	char id[16];
-	const char *const argv[] = {"squeue", "-h",  "-r", "-t", "all", "-j",
-				    id,	      "-o", "%A|%U|%G|%T|%N|%Z", NULL};
+	char id[16], format[64], mark[24];
+	const char *const argv[] = {"squeue", "-h", "-r", "-t", "all", "-j", id, "-o", format, NULL};
 	scoped_free char *out = NULL;
 	char *line, *rest;
 	int status, rc = 1;
+	uint64_t secret;
 
+	/* A folder's name may have a line end in it: what comes behind that is no line of squeue. */
+	if (getrandom(&secret, sizeof(secret), 0) != (ssize_t)sizeof(secret))
+		return stasis_fail_errno(err, STASIS_E_IO, "random bytes");
+	(void)snprintf(mark, sizeof(mark), "%016llx|", (unsigned long long)secret);
+	(void)snprintf(format, sizeof(format), "%s%%A|%%U|%%G|%%T|%%N|%%P|%%q|%%a|%%Z", mark);
 	(void)snprintf(id, sizeof(id), "%u", job);
 	if (slurm_run(argv, 0, 0, &out, &status, err) < 0)
 		return -1;
@@ -132,8 +141,8 @@ static int load_job(uint32_t job, struct slurm_job *ret, bool *ret_is_known,
 	if (!is_ok(status))
 		return strstr(out, "Invalid job id") ? 0 : fail_said(err, "squeue", out);
 	for (rest = out; rc == 1 && (line = strsep(&rest, "\n"));)
-		if (*line)
-			rc = parse_job(line, job, ret, err);
+		if (strncmp(line, mark, strlen(mark)) == 0)
+			rc = parse_job(line + strlen(mark), job, ret, err);
 	if (rc < 0)
 		return -1;
 	*ret_is_known = rc == 0;

@@ -3,6 +3,7 @@
 #ifndef DAEMON_SLURM_QUERY_H
 #define DAEMON_SLURM_QUERY_H
 
+#include "daemon/config.h"
 #include "lib/error.h"
 #include "wire/codes.h"
 
@@ -20,6 +21,7 @@ struct slurm_job {
 	bool has_script;   /* a batch job, and its script runs */
 	char *nodes;	   /* list as Slurm writes it, "" for none */
 	char *work_dir;
+	struct job_traits traits;
 	size_t nr_steps;   /* running ones, the batch script not among them */
 	uint32_t *steps;
 	char **step_nodes;

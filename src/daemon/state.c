@@ -8,6 +8,7 @@
 #include "wire/wire.h"
 
 #include <fcntl.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -44,27 +45,50 @@ static void name_of(uint32_t job, uint32_t step, const char *what, char *ret, si
 		(void)snprintf(ret, size, "%u.%u%s", job, step, what);
 }
 
+/* The fields, as they are in the file. */
+static const struct {
+	const char *name;
+	size_t offset;
+	uint64_t max;
+} numbers[] = {
+#define NUMBER(field, max) {#field, offsetof(struct state, field), max}
+	NUMBER(disabled, UINT16_MAX), NUMBER(begin, UINT64_MAX),   NUMBER(code, UINT32_MAX),
+	NUMBER(automatic, UINT64_MAX), NUMBER(watched, UINT64_MAX), NUMBER(due, UINT64_MAX),
+	NUMBER(tried, UINT64_MAX),     NUMBER(tries, UINT64_MAX),   NUMBER(saved, UINT64_MAX),
+	NUMBER(bytes, UINT64_MAX),     NUMBER(tasks, UINT64_MAX),   NUMBER(asked, UINT64_MAX),
+	NUMBER(looked, UINT64_MAX),    NUMBER(completed, UINT64_MAX), NUMBER(named, 1),
+	NUMBER(uid, UINT32_MAX),       NUMBER(gid, UINT32_MAX),
+};
+static const struct {
+	const char *name;
+	size_t offset, size;
+} texts[] = {
+#define TEXT(name, field) {name, offsetof(struct state, field), sizeof(((struct state *)0)->field)}
+	TEXT("message", message),
+	TEXT("folder", folder),
+	TEXT("own_dir", own_dir),
+	TEXT("partition", traits.partition),
+	TEXT("qos", traits.qos),
+	TEXT("account", traits.account),
+};
+
+enum { NR_NUMBERS = sizeof(numbers) / sizeof(numbers[0]), NR_TEXTS = sizeof(texts) / sizeof(texts[0]) };
+
 static int parse(struct wire_msg *m, struct state *ret, struct stasis_error *err)
 {
-	const char *message, *folder;
+	char *base = (char *)ret;
 
-	if (wire_parse(m, err) < 0 ||
-	    wire_get_number(m, "disabled", UINT16_MAX, 0, &ret->disabled, err) < 0 ||
-	    wire_get_number(m, "begin", UINT64_MAX, 0, &ret->begin, err) < 0 ||
-	    wire_get_number(m, "code", UINT32_MAX, 0, &ret->code, err) < 0 ||
-	    wire_get_number(m, "automatic", UINT64_MAX, 0, &ret->automatic, err) < 0 ||
-	    wire_get_number(m, "watched", UINT64_MAX, 0, &ret->watched, err) < 0 ||
-	    wire_get_number(m, "due", UINT64_MAX, 0, &ret->due, err) < 0 ||
-	    wire_get_number(m, "tried", UINT64_MAX, 0, &ret->tried, err) < 0 ||
-	    wire_get_number(m, "tries", UINT64_MAX, 0, &ret->tries, err) < 0 ||
-	    wire_get_number(m, "saved", UINT64_MAX, 0, &ret->saved, err) < 0 ||
-	    wire_get_number(m, "bytes", UINT64_MAX, 0, &ret->bytes, err) < 0 ||
-	    wire_get_number(m, "tasks", UINT64_MAX, 0, &ret->tasks, err) < 0)
+	if (wire_parse(m, err) < 0)
 		return -1;
-	folder = wire_get(m, "folder");
-	(void)snprintf(ret->folder, sizeof(ret->folder), "%s", folder ? folder : "");
-	message = wire_get(m, "message");
-	(void)snprintf(ret->message, sizeof(ret->message), "%s", message ? message : "");
+	for (size_t i = 0; i < NR_NUMBERS; i++)
+		if (wire_get_number(m, numbers[i].name, numbers[i].max, 0,
+				    (uint64_t *)(void *)(base + numbers[i].offset), err) < 0)
+			return -1;
+	for (size_t i = 0; i < NR_TEXTS; i++) {
+		const char *text = wire_get(m, texts[i].name);
+
+		(void)snprintf(base + texts[i].offset, texts[i].size, "%s", text ? text : "");
+	}
 	return 0;
 }
 
@@ -98,24 +122,18 @@ int state_read(const struct config *c, uint32_t job, uint32_t step, struct state
 
 static int write_at(int folder, const char *name, const struct state *s, struct stasis_error *err)
 {
+	const char *base = (const char *)s;
 	struct wire_msg m = {.len = 0};
 	scoped_fd int fd = -1;
 	char draft[56];
 
-	if (wire_put_number(&m, "disabled", s->disabled, err) < 0 ||
-	    wire_put_number(&m, "begin", s->begin, err) < 0 ||
-	    wire_put_number(&m, "code", s->code, err) < 0 ||
-	    wire_put_number(&m, "automatic", s->automatic, err) < 0 ||
-	    wire_put_number(&m, "watched", s->watched, err) < 0 ||
-	    wire_put_number(&m, "due", s->due, err) < 0 ||
-	    wire_put_number(&m, "tried", s->tried, err) < 0 ||
-	    wire_put_number(&m, "tries", s->tries, err) < 0 ||
-	    wire_put(&m, "message", s->message, err) < 0 ||
-	    wire_put_number(&m, "saved", s->saved, err) < 0 ||
-	    wire_put_number(&m, "bytes", s->bytes, err) < 0 ||
-	    wire_put_number(&m, "tasks", s->tasks, err) < 0 ||
-	    wire_put(&m, "folder", s->folder, err) < 0)
-		return -1;
+	for (size_t i = 0; i < NR_NUMBERS; i++)
+		if (wire_put_number(&m, numbers[i].name, *(const uint64_t *)(const void *)(base + numbers[i].offset),
+				    err) < 0)
+			return -1;
+	for (size_t i = 0; i < NR_TEXTS; i++)
+		if (wire_put(&m, texts[i].name, base + texts[i].offset, err) < 0)
+			return -1;
 	(void)snprintf(draft, sizeof(draft), "%s.new", name);
 	fd = openat(folder, draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
@@ -222,6 +240,22 @@ bool state_may_complain(const struct config *c)
 	if (st.st_size && st.st_mtime >= time(NULL))
 		return false;
 	return pwrite(fd, "x", 1, 0) == 1;
+}
+
+void state_each(const struct config *c, void (*fn)(void *arg, uint32_t job, uint32_t step), void *arg)
+{
+	int fd = open_folder(c);
+	scoped_dir DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *e;
+
+	while (dir && (e = readdir(dir))) {
+		uint32_t job, step = STEP_BATCH_SCRIPT;
+		int end = 0, after_step = 0;
+
+		if (sscanf(e->d_name, "%10u%n.%10u%n", &job, &end, &step, &after_step) >= 1 &&
+		    !e->d_name[after_step ? after_step : end])
+			fn(arg, job, step);
+	}
 }
 
 void state_expire(const struct config *c)

@@ -26,6 +26,13 @@ struct state {
 	uint64_t saved;	     /* time of the last one that was made, 0: none */
 	uint64_t bytes, tasks;
 	char folder[PATH_MAX];
+	char own_dir[PATH_MAX]; /* where the job looks for it */
+	uint64_t named;	     /* 1: somebody asked for that folder, and takes care of it */
+	uint64_t uid, gid;   /* whose it is */
+	uint64_t asked;	     /* time when Slurm told the following, 0: not yet */
+	struct job_traits traits;
+	uint64_t looked;     /* time of the last look whether the job is complete */
+	uint64_t completed;  /* time it was seen to be, 0: not yet */
 };
 
 /* All of them are for root's file rights. */
@@ -50,6 +57,9 @@ int state_await_slot(const struct config *c, unsigned max_wait_s);
 
 /* Whether a complaint about somebody unknown may be written: not more than one in a second. */
 bool state_may_complain(const struct config *c);
+
+/* Calls fn for each job or step of which something is remembered. */
+void state_each(const struct config *c, void (*fn)(void *arg, uint32_t job, uint32_t step), void *arg);
 
 /* Forget what has not changed for a week. */
 void state_expire(const struct config *c);

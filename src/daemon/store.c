@@ -215,13 +215,16 @@ void store_remove_aborted(const struct store *s)
 		remove_folder(fd, s->aborted, 1);
 }
 
+static bool is_draft(const char *name)
+{
+	return strncmp(name, ".draft-", 7) == 0 || strncmp(name, ".aborted-", 9) == 0;
+}
+
 static bool is_stale(int folder, const char *name)
 {
 	struct stat st;
 
-	if (strncmp(name, ".draft-", 7) != 0 && strncmp(name, ".aborted-", 9) != 0)
-		return false;
-	return fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	return is_draft(name) && fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 	       st.st_mtime + DRAFT_MAX_AGE_S < time(NULL);
 }
 
@@ -254,6 +257,47 @@ void store_prune(const struct store *s, unsigned keep)
 		if ((n && n < oldest) || is_stale(fd, e->d_name))
 			remove_folder(fd, e->d_name, 1);
 	}
+}
+
+/* Of a link that a job would follow. */
+static void remove_link(const char *own_dir, uint32_t job, const char *folder)
+{
+	char link[PATH_MAX + 16], to[PATH_MAX];
+	ssize_t len;
+
+	(void)snprintf(link, sizeof(link), "%.*s/%u.restart", PATH_MAX - 24, own_dir, job);
+	len = readlink(link, to, sizeof(to) - 1);
+	if (len < 0)
+		return;
+	to[len] = '\0';
+	if (strcmp(to, folder) == 0)
+		(void)unlink(link);
+}
+
+int store_remove_all(const char *generation, const char *own_dir, uint32_t job, struct stasis_error *err)
+{
+	struct store s = {.sub = ""};
+	const char *slash = strrchr(generation, '/');
+	scoped_dir DIR *dir = NULL;
+	scoped_fd int fd = -1;
+	const struct dirent *e;
+	int again;
+
+	if (!slash || slash == generation || !generation_of(slash + 1))
+		return stasis_fail(err, STASIS_E_USAGE, "'%.150s' is no checkpoint", generation);
+	(void)snprintf(s.folder, sizeof(s.folder), "%.*s", (int)(slash - generation), generation);
+	fd = open_folder(&s, err);
+	if (fd < 0)
+		return -1;
+	again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = again >= 0 ? fdopendir(again) : NULL;
+	while (dir && (e = readdir(dir)))
+		if (generation_of(e->d_name) || is_draft(e->d_name))
+			remove_folder(fd, e->d_name, 1);
+	if (rmdir(s.folder) < 0 && errno != ENOTEMPTY && errno != EEXIST) /* a file of the user's may be there */
+		return stasis_fail_errno(err, STASIS_E_IO, "remove '%.150s'", s.folder);
+	remove_link(own_dir, job, s.folder);
+	return 0;
 }
 
 int store_point(const struct store *s, const char *own_dir, uint32_t job, struct stasis_error *err)

@@ -63,4 +63,8 @@ int store_point(const struct store *s, const char *own_dir, uint32_t job, struct
  * came about. */
 void store_prune(const struct store *s, unsigned keep);
 
+/* Delete all checkpoints in the folder where this one is, and the link to it in own_dir; the folder, if nothing
+ * else is in it. */
+int store_remove_all(const char *generation, const char *own_dir, uint32_t job, struct stasis_error *err);
+
 #endif

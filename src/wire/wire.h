@@ -17,7 +17,7 @@
 enum {
 	WIRE_MAX_TEXT = 16 * 1024,   /* bytes of a message */
 	WIRE_MAX_FRAME = 32 * 1024,  /* bytes of a frame; a credential is longer than what it seals */
-	WIRE_MAX_FIELDS = 24,
+	WIRE_MAX_FIELDS = 40,
 	WIRE_DEFAULT_PORT = 6821,
 };
 

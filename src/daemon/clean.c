@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Checkpoints of jobs that need them no more. Only of those that Slurm says are complete: one that failed or was
+ * cancelled may be wanted again, and one of which Slurm knows nothing any more as well.
+ */
+#include "daemon/clean.h"
+
+#include "daemon/journal.h"
+#include "daemon/slurm_query.h"
+#include "daemon/state.h"
+#include "daemon/store.h"
+#include "daemon/tasks.h"
+#include "lib/scoped.h"
+
+#include <string.h>
+#include <time.h>
+
+static int mark_looked(struct state *s, void *arg)
+{
+	const struct config *c = arg;
+	uint64_t now = (uint64_t)time(NULL);
+
+	if (now < s->looked + c->watch_s)
+		return EAGAIN;
+	s->looked = now;
+	return 0;
+}
+
+static int mark_complete(struct state *s, void *arg)
+{
+	(void)arg;
+	s->completed = (uint64_t)time(NULL);
+	return 0;
+}
+
+static int forget(struct state *s, void *arg)
+{
+	(void)arg;
+	s->saved = s->completed = 0;
+	s->folder[0] = '\0';
+	return 0;
+}
+
+static bool runs_here(uint32_t job, uint32_t step)
+{
+	scoped(tasks_done) struct task_list l = {.nr = 0};
+
+	return tasks_find_any(job, step, &l, NULL) < 0 || l.stepd;
+}
+
+static bool is_complete(uint32_t job)
+{
+	scoped(slurm_job_done) struct slurm_job j = {.nr_steps = 0};
+	bool is_known = false;
+
+	return slurm_job_load(job, &j, &is_known, NULL) == 0 && is_known && strcmp(j.state, "COMPLETED") == 0;
+}
+
+static void remove_images(const struct config *c, uint32_t job, const struct state *s)
+{
+	struct stasis_error err;
+	int rc = identity_user((uid_t)s->uid, (gid_t)s->gid, &err);
+
+	if (rc == 0)
+		rc = store_remove_all(s->folder, s->own_dir, job, &err);
+	identity_root();
+	if (rc < 0)
+		journal(c, "job=%u complete, but its checkpoints stay: %s", job, err.text);
+	else
+		journal(c, "job=%u complete, its checkpoints are deleted: %s", job, s->folder);
+}
+
+static void clean_one(void *arg, uint32_t job, uint32_t step)
+{
+	const struct config *all = arg;
+	struct config c;
+	struct state s;
+
+	if (state_read(all, job, step, &s, NULL) < 0 || !s.saved || s.named)
+		return;
+	config_for_job(all, &s.traits, &c);
+	if (c.clean_after_s == CONFIG_NEVER || runs_here(job, step))
+		return;
+	if (!s.completed) {
+		if (state_change(&c, job, step, mark_looked, &c, NULL) == 0 && is_complete(job))
+			(void)state_change(&c, job, step, mark_complete, NULL, NULL);
+		return;
+	}
+	if (s.completed + c.clean_after_s > (uint64_t)time(NULL) ||
+	    state_change(&c, job, step, forget, NULL, NULL) != 0)
+		return;
+	remove_images(&c, job, &s);
+}
+
+void clean_all(const struct config *c)
+{
+	state_each(c, clean_one, (void *)(uintptr_t)c);
+}
