@@ -189,29 +189,6 @@ static int64_t place_at_ms(struct server *s)
 	return w->conn.fd < 0 ? 0 : w->since_ms + FRESH_MS;
 }
 
-static void accept_one(struct server *s, int listener, bool is_sealed)
-{
-	scoped_fd int fd = -1;
-	struct waiting *w;
-	struct ucred cred = {.uid = (uid_t)-1};
-	socklen_t len = sizeof(cred);
-
-	if (place_at_ms(s) > wire_now_ms())
-		return;
-	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0 || (!is_sealed && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0))
-		return;
-	w = find_place(s);
-	if (w->conn.fd >= 0)
-		drop(w);
-	w->bytes = malloc(WIRE_MAX_FRAME + 5);
-	if (!w->bytes)
-		return;
-	w->conn = (struct wire_conn){.fd = fd_take(&fd), .is_sealed = is_sealed, .peer = cred.uid};
-	w->since_ms = wire_now_ms();
-	w->len = 0;
-}
-
 /* Length of the whole frame, 4 while that is not known, 0 when it is none. */
 static size_t frame_end(const struct waiting *w)
 {
@@ -244,13 +221,44 @@ static void read_some(struct server *s, struct waiting *w)
 		start_worker(s, w);
 }
 
+/* Its time is over; but we may have been slower than it was. */
+static void give_up(struct server *s, struct waiting *w)
+{
+	read_some(s, w);
+	if (w->conn.fd >= 0)
+		drop(w);
+}
+
+static void accept_one(struct server *s, int listener, bool is_sealed)
+{
+	scoped_fd int fd = -1;
+	struct waiting *w;
+	struct ucred cred = {.uid = (uid_t)-1};
+	socklen_t len = sizeof(cred);
+
+	if (place_at_ms(s) > wire_now_ms())
+		return;
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0 || (!is_sealed && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0))
+		return;
+	w = find_place(s);
+	if (w->conn.fd >= 0)
+		give_up(s, w);
+	w->bytes = malloc(WIRE_MAX_FRAME + 5);
+	if (!w->bytes)
+		return;
+	w->conn = (struct wire_conn){.fd = fd_take(&fd), .is_sealed = is_sealed, .peer = cred.uid};
+	w->since_ms = wire_now_ms();
+	w->len = 0;
+}
+
 static void drop_slow(struct server *s)
 {
 	int64_t now = wire_now_ms();
 
 	for (size_t i = 0; i < MAX_WAITING; i++)
 		if (s->waiting[i].conn.fd >= 0 && s->waiting[i].since_ms + FIRST_FRAME_MS < now)
-			drop(&s->waiting[i]);
+			give_up(s, &s->waiting[i]);
 }
 
 /* ---- the loop ---- */

@@ -4,6 +4,7 @@
 Runs in the cluster, as whoever munge is to vouch for. Prints what came back: "closed", "open" (nothing came
 within the time), or the text of the answer.
 """
+import collections
 import random
 import socket
 import struct
@@ -97,8 +98,8 @@ def crowd(count):
         s.sendall(one[:2])
     for s, one in zip(many, frames):
         s.sendall(one[2:])
-    answers = [answer(s) for s in many]
-    print('%d answered' % sum(a.startswith('rc=') for a in answers))
+    answers = collections.Counter('answered' if a.startswith('rc=') else a for a in map(answer, many))
+    print(', '.join('%d %s' % (n, what) for what, n in answers.most_common()))
 
 
 WHAT = sys.argv[3]
