@@ -85,7 +85,7 @@ test_expect_success 'a node whose daemon is gone: nothing is saved, all run on' 
 	on n2 root kill -KILL $(stasisd_pid n2) &&
 	test_expect_status 1 scheckpoint --wait create $job.0 ImageDir="$slurm_dir/ckpt" 2>err; cat err
 	grep -q "stasisd of n2" err && [ "$(ls -A "$slurm_dir/ckpt/$job.0")" = gen.1 ] && count_goes_on &&
-	! grep -sh "TracerPid:.[1-9]" /proc/[0-9]*/status
+	wait_for "! grep -sh \"TracerPid:.[1-9]\" /proc/[0-9]*/status" 10
 '
 test_expect_success 'back again it knows its tasks; vacated, they end, on all nodes' '
 	stasisd_start n2 && scheckpoint --wait vacate $job.0 ImageDir="$slurm_dir/ckpt" &&

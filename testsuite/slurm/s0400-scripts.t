@@ -50,7 +50,7 @@ END
 row make 2 -N2 -n2 <<'END'
 mkdir -p sub && ln -sf ../fifo ../step.sh sub && { [ ! -e stop ] || ln -sf ../stop sub; }
 printf 'all:\n\t@umask 027; srun -l bash step.sh m 5 | sort -k3n -k1 >made; echo $${PIPESTATUS:-x} >>made\n\t@srun -n1 basename "$$PWD" >>made\n' >sub/Makefile
-(cd sub && exec make SHELL=/bin/bash) 2>&1 | grep -v srun:
+(cd sub && unset MAKEFLAGS MAKELEVEL && exec make SHELL=/bin/bash) 2>&1 | grep -v srun:
 cat sub/made
 END
 row files 2 -n2 <<'END'
