@@ -56,6 +56,8 @@ static uint64_t parse_interval(const char *text)
 	const char *dash = strchr(text, '-');
 	int n;
 
+	if (*text < '0' || *text > '9') /* for scanf() -1 is a number, too */
+		return 0;
 	if (dash) {
 		n = sscanf(dash + 1, "%5u:%5u:%5u", &h, &m, &s);
 		return sscanf(text, "%5u-", &d) == 1 && n > 0 ? d * 86400ull + h * 3600ull + m * 60ull + s : 0;
