@@ -63,7 +63,7 @@ test_expect_success 'over the Unix socket: who asks is what the kernel says' '
 '
 test_expect_success 'it is the same daemon, it has not grown, and left no process; the job runs' '
 	[ "$(stasisd_pid n1)" = $daemon ] && wait_for "[ \$(on n1 root pgrep -c -x stasisd) -le 2 ]" && after=$(daemon_kb) && echo "$before KB, $after KB" &&
-	{ has_sanitizers || [ $((after - before)) -lt 8000 ] && [ "$after" -lt 30000 ]; } && [ "$(slurm_state $job)" = RUNNING ] &&
+	{ has_sanitizers || { [ $((after - before)) -lt 8000 ] && [ "$after" -lt 30000 ]; }; } && [ "$(slurm_state $job)" = RUNNING ] &&
 	[ "$(on n1 root find /proc/$daemon/fd | wc -l)" -lt 20 ]
 '
 test_expect_success 'no sanitizer has complained' '
