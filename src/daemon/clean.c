@@ -26,10 +26,10 @@ static int mark_looked(struct state *s, void *arg)
 	return 0;
 }
 
+/* Since when it is complete; 0: it is not. */
 static int mark_complete(struct state *s, void *arg)
 {
-	(void)arg;
-	s->completed = (uint64_t)time(NULL);
+	s->completed = *(const uint64_t *)arg;
 	return 0;
 }
 
@@ -48,12 +48,17 @@ static bool runs_here(uint32_t job, uint32_t step)
 	return tasks_find_any(job, step, &l, NULL) < 0 || l.stepd;
 }
 
-static bool is_complete(uint32_t job)
+enum fate { FORGOTTEN, COMPLETE, OTHER };
+
+static int ask_fate(uint32_t job, enum fate *ret)
 {
 	scoped(slurm_job_done) struct slurm_job j = {.nr_steps = 0};
 	bool is_known = false;
 
-	return slurm_job_load(job, &j, &is_known, NULL) == 0 && is_known && strcmp(j.state, "COMPLETED") == 0;
+	if (slurm_job_load(job, &j, &is_known, NULL) < 0)
+		return -1;
+	*ret = !is_known ? FORGOTTEN : strcmp(j.state, "COMPLETED") == 0 ? COMPLETE : OTHER;
+	return 0;
 }
 
 static void remove_images(const struct config *c, uint32_t job, const struct state *s)
@@ -73,23 +78,25 @@ static void remove_images(const struct config *c, uint32_t job, const struct sta
 static void clean_one(void *arg, uint32_t job, uint32_t step)
 {
 	const struct config *all = arg;
+	uint64_t now = (uint64_t)time(NULL), since;
+	enum fate fate;
 	struct config c;
 	struct state s;
 
 	if (state_read(all, job, step, &s, NULL) < 0 || !s.saved || s.named)
 		return;
 	config_for_job(all, &s.traits, &c);
-	if (c.clean_after_s == CONFIG_NEVER || runs_here(job, step))
+	if (c.clean_after_s == CONFIG_NEVER || (s.completed && s.completed + c.clean_after_s > now) ||
+	    state_change(&c, job, step, mark_looked, &c, NULL) != 0 || runs_here(job, step) ||
+	    ask_fate(job, &fate) < 0)
 		return;
-	if (!s.completed) {
-		if (state_change(&c, job, step, mark_looked, &c, NULL) == 0 && is_complete(job))
-			(void)state_change(&c, job, step, mark_complete, NULL, NULL);
-		return;
+	if (!s.completed || fate == OTHER) { /* one that was complete may be run once more */
+		since = fate == COMPLETE ? now : 0;
+		if (since != s.completed)
+			(void)state_change(&c, job, step, mark_complete, &since, NULL);
+	} else if (state_change(&c, job, step, forget, NULL, NULL) == 0) {
+		remove_images(&c, job, &s);
 	}
-	if (s.completed + c.clean_after_s > (uint64_t)time(NULL) ||
-	    state_change(&c, job, step, forget, NULL, NULL) != 0)
-		return;
-	remove_images(&c, job, &s);
 }
 
 void clean_all(const struct config *c)

@@ -293,6 +293,8 @@ static int keep_result(struct state *s, void *arg)
 	s->named = m->o->is_named;
 	s->uid = m->o->r->info.uid;
 	s->gid = m->o->r->info.gid;
+	s->traits = m->o->r->info.traits;
+	s->asked = s->saved;
 	s->completed = 0; /* one that was requeued is not */
 	return 0;
 }
