@@ -19,5 +19,11 @@ test_expect_success 'TCP connections: said at the checkpoint, reset or at their 
 	"${as_user[@]}" timeout 60 restart -W "$SUBJECT_DIR/img" </dev/null >out 2>&1 3>&- && subject_verify
 '
 test_kill_all 2>/dev/null
+test_expect_success 'a checkpoint by root, a restart by the user: two ends of the hierarchy are connected again' '
+	subject_start tcp-pairs modest && chkpnt -r -K KILL -f "$SUBJECT_DIR/img" "$SUBJECT_PID" && subject_pid_is_free &&
+	chown "$test_uid" "$SUBJECT_DIR"/img* &&
+	"${as_user[@]}" timeout 60 restart -W "$SUBJECT_DIR/img" </dev/null >out 2>&1 3>&- && cat out && ! grep ECONNRESET out && subject_verify
+'
+test_kill_all 2>/dev/null
 
 test_done

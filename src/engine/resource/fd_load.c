@@ -4,6 +4,7 @@
  * changes, then opens each description once in the master, at numbers that no process uses.
  */
 #include "resource/resource_priv.h"
+#include "resource/tcp.h"
 
 #include <string.h>
 
@@ -249,6 +250,7 @@ void fd_load_free(struct fd_load *c)
 	unix_load_free(c);
 	close_pipes(c);
 	pty_load_done(c);
+	tcp_pairs_done(c);
 	for (size_t i = 0; i < c->nr_descs; i++)
 		scoped_close_fd(&c->descs[i].fd);
 	for (size_t i = 0; i < c->nr_procs; i++) {

@@ -334,6 +334,7 @@ struct fd_load {
 	bool wants_copy_back;	/* restart -C */
 	bool wants_rollback;	/* --rollback-files */
 	int copy_dirfd;		/* folder of the image, -1 when not needed */
+	struct tcp_pair *tcp_pairs; /* made so far: see tcp_pair.c */
 	bool is_unblocked;	/* packets of TCP connections are let through again */
 	struct put_back *backs; /* files that were replaced: see copy_back.c */
 	pid_t backs_pid;	/* who replaced them: a forked child undoes nothing */

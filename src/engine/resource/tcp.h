@@ -77,6 +77,19 @@ int tcp_conn_load(struct session *s, struct fd_load *c, const Stasis__TcpSocket 
 int tcp_conn_finish(struct session *s, struct fd_load *c, const Stasis__TcpSocket *r, int fd,
 		    struct stasis_error *err);
 
+/* Bytes at the front of the send queue of `st` that the other end has; 0 for NULL. */
+uint32_t tcp_nr_received(const Stasis__TcpState *st, const Stasis__TcpState *peer);
+/* Send queue, then receive queue; malloc()ed. */
+int tcp_read_bytes(struct fd_load *c, const Stasis__TcpSocket *r, uint8_t **ret, struct stasis_error *err);
+/* Send all of them at once, or fail. */
+int tcp_put_bytes(int fd, const uint8_t *bytes, size_t len, struct stasis_error *err);
+
+/* tcp_pair.c: both ends by a real connection. Needs no privilege. What was not received yet is sent later. */
+bool tcp_pair_fits(const Stasis__TcpState *st, const Stasis__TcpState *peer);
+int tcp_pair_load(struct fd_load *c, const Stasis__TcpSocket *r, const Stasis__TcpSocket *peer,
+		  struct stasis_error *err);
+void tcp_pairs_done(struct fd_load *c);
+
 /* tcp_ended.c: a socket whose connection is over: it has these bytes to read, then its end, or when
  * is_reset the error ECONNRESET. Needs no privilege. */
 int tcp_make_ended(int fd, int family, const uint8_t *bytes, size_t len, bool is_reset, bool sent_fin,

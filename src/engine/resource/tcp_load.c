@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * TCP connections at a restart. A new socket becomes an end of the old connection in repair mode,
- * without a packet sent; it leaves that mode when every socket of the tree is there and no process runs
- * yet. What its peer in the tree has received already is left out of its send queue, so the two agree.
+ * TCP connections at a restart. With CAP_NET_ADMIN a new socket becomes an end of the old connection in
+ * repair mode, without a packet sent; it leaves that mode when every socket of the tree is there and no
+ * process runs yet. What its peer in the tree has received already is left out of its send queue, so the
+ * two agree. Without it, tcp_pair.c connects two ends of the tree.
  */
 #include "resource/tcp.h"
 
@@ -35,17 +36,22 @@ static const Stasis__TcpState *state_of(struct fd_load *c, const Stasis__TcpSock
 }
 
 /* The other end, when it is restarted as well. */
-static const Stasis__TcpState *peer_of(struct fd_load *c, const Stasis__TcpState *st)
+static const Stasis__TcpSocket *peer_socket(struct fd_load *c, const Stasis__TcpState *st)
 {
 	const struct load_desc *l = st->peer ? load_find_desc(c, st->peer) : NULL;
 
-	if (!l || !load_is_kept(l) || l->d->kind_case != STASIS__DESCRIPTION__KIND_TCP)
-		return NULL;
-	return state_of(c, l->d->tcp);
+	return l && load_is_kept(l) && l->d->kind_case == STASIS__DESCRIPTION__KIND_TCP ? l->d->tcp : NULL;
+}
+
+static const Stasis__TcpState *peer_of(struct fd_load *c, const Stasis__TcpState *st)
+{
+	const Stasis__TcpSocket *peer = peer_socket(c, st);
+
+	return peer ? state_of(c, peer) : NULL;
 }
 
 /* Bytes at the front of the send queue that the peer has. */
-static uint32_t nr_received(const Stasis__TcpState *st, const Stasis__TcpState *peer)
+uint32_t tcp_nr_received(const Stasis__TcpState *st, const Stasis__TcpState *peer)
 {
 	return peer ? peer->recv_seq + peer->recv_len - st->send_seq : 0;
 }
@@ -57,11 +63,22 @@ static int begin_repair(int fd, struct stasis_error *err)
 	return stasis_fail_errno(err, STASIS_E_DENIED, "TCP_REPAIR");
 }
 
-static bool can_keep(struct fd_load *c, const Stasis__TcpState *st)
+enum fate {
+	KEPT,	/* the old connection */
+	PAIRED, /* a new one between the same two */
+	ENDED,
+};
+
+static enum fate fate_of(struct fd_load *c, const Stasis__TcpState *st)
 {
 	scoped_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const Stasis__TcpState *peer = peer_of(c, st);
 
-	return st->is_kept && (!st->peer || peer_of(c, st)) && fd >= 0 && begin_repair(fd, NULL) == 0;
+	if (!st->is_kept || (st->peer && !peer))
+		return ENDED;
+	if (fd >= 0 && begin_repair(fd, NULL) == 0)
+		return KEPT;
+	return peer && peer->is_kept && peer_of(c, peer) == st && tcp_pair_fits(st, peer) ? PAIRED : ENDED;
 }
 
 /* ---- checks ---- */
@@ -107,6 +124,7 @@ int tcp_conn_verify(struct session *s, struct fd_load *c, const Stasis__TcpSocke
 	const Stasis__TcpState *st = state_of(c, r);
 	char text[INET_TEXT_BYTES];
 	scoped_fd int fd = -1;
+	enum fate fate;
 
 	if (!st)
 		return stasis_fail(err, STASIS_E_CORRUPT, "record of TCP connection %llu is missing",
@@ -114,7 +132,8 @@ int tcp_conn_verify(struct session *s, struct fd_load *c, const Stasis__TcpSocke
 	if (check_state(st, fd_load_object(c, r->object), err) < 0 ||
 	    load_check_object(c, r->object, STASIS__OBJECT_TYPE__OBJECT_TCP, err) < 0)
 		return -1;
-	if (!can_keep(c, st)) {
+	fate = fate_of(c, st);
+	if (fate == ENDED) {
 		if (st->state != TCP_CLOSE)
 			s_warn(s, "TCP connection to %s is over: the program gets %s",
 			       inet_text(&r->inet->peer, text),
@@ -123,8 +142,10 @@ int tcp_conn_verify(struct session *s, struct fd_load *c, const Stasis__TcpSocke
 	}
 	if (!r->inet->local.len || !r->inet->peer.len)
 		return stasis_fail(err, STASIS_E_CORRUPT, "TCP connection without address");
-	if (nr_received(st, peer_of(c, st)) > st->send_len)
+	if (tcp_nr_received(st, peer_of(c, st)) > st->send_len)
 		return stasis_fail(err, STASIS_E_CORRUPT, "ends of a TCP connection do not fit");
+	if (fate == PAIRED)
+		return 0;
 	fd = inet_open(NULL, r->inet, err);
 	return fd < 0 ? -1 : become(r->inet, st, st->send_seq, fd, err);
 }
@@ -173,7 +194,7 @@ static int set_window(const Stasis__TcpState *st, const Stasis__TcpState *peer, 
 	return 0;
 }
 
-static int put_bytes(int fd, const uint8_t *bytes, size_t len, struct stasis_error *err)
+int tcp_put_bytes(int fd, const uint8_t *bytes, size_t len, struct stasis_error *err)
 {
 	while (len) {
 		ssize_t n = send(fd, bytes, len < CHUNK_BYTES ? len : CHUNK_BYTES,
@@ -197,8 +218,7 @@ static void make_room(const Stasis__TcpSocket *r, int fd, int name, int force_na
 	(void)setsockopt(fd, SOL_SOCKET, force_name, &room, sizeof(room)); /* else it does not fit: seen then */
 }
 
-static int read_bytes(struct fd_load *c, const Stasis__TcpSocket *r, uint8_t **ret,
-		      struct stasis_error *err)
+int tcp_read_bytes(struct fd_load *c, const Stasis__TcpSocket *r, uint8_t **ret, struct stasis_error *err)
 {
 	uint64_t len = fd_load_object(c, r->object)->content_len;
 
@@ -215,18 +235,18 @@ static int load_kept(struct session *s, struct fd_load *c, const Stasis__TcpSock
 	scoped_fd int fd = inet_open(s, r->inet, err);
 	scoped_free uint8_t *bytes = NULL;
 
-	if (fd < 0 || read_bytes(c, r, &bytes, err) < 0)
+	if (fd < 0 || tcp_read_bytes(c, r, &bytes, err) < 0)
 		return -1;
 	make_room(r, fd, SO_RCVBUF, SO_RCVBUFFORCE, 2 * st->recv_len);
 	make_room(r, fd, SO_SNDBUF, SO_SNDBUFFORCE, st->send_len);
-	if (become(r->inet, st, st->send_seq + nr_received(st, peer), fd, err) < 0 ||
+	if (become(r->inet, st, st->send_seq + tcp_nr_received(st, peer), fd, err) < 0 ||
 	    set_parameters(st, fd, err) < 0)
 		return -1;
 	if (set(fd, TCP_REPAIR_QUEUE, REPAIR_RECV_QUEUE) < 0 ||
-	    put_bytes(fd, bytes + st->send_len, st->recv_len, err) < 0)
+	    tcp_put_bytes(fd, bytes + st->send_len, st->recv_len, err) < 0)
 		return -1;
 	if (set(fd, TCP_REPAIR_QUEUE, REPAIR_SEND_QUEUE) < 0 ||
-	    (!peer && put_bytes(fd, bytes, st->send_len - st->unsent_len, err) < 0))
+	    (!peer && tcp_put_bytes(fd, bytes, st->send_len - st->unsent_len, err) < 0))
 		return -1;
 	if (set_window(st, peer, fd, err) < 0 || set(fd, TCP_REPAIR_QUEUE, REPAIR_NO_QUEUE) < 0)
 		return -1;
@@ -244,7 +264,7 @@ static int load_ended(struct fd_load *c, const Stasis__TcpSocket *r, const Stasi
 
 	if (fd < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "make a socket");
-	if (read_bytes(c, r, &bytes, err) < 0 ||
+	if (tcp_read_bytes(c, r, &bytes, err) < 0 ||
 	    tcp_make_ended(fd, family, bytes + st->send_len, st->recv_len, is_reset, sent_fin, err) < 0)
 		return -1;
 	/* what is too late for them does not matter any more */
@@ -257,7 +277,14 @@ int tcp_conn_load(struct session *s, struct fd_load *c, const Stasis__TcpSocket 
 {
 	const Stasis__TcpState *st = state_of(c, r);
 
-	return can_keep(c, st) ? load_kept(s, c, r, st, err) : load_ended(c, r, st, err);
+	switch (fate_of(c, st)) {
+	case KEPT:
+		return load_kept(s, c, r, st, err);
+	case PAIRED:
+		return tcp_pair_load(c, r, peer_socket(c, st), err);
+	default:
+		return load_ended(c, r, st, err);
+	}
 }
 
 /* ---- letting it go ---- */
@@ -307,15 +334,26 @@ static int probe_window(int fd, struct stasis_error *err)
 	return 0;
 }
 
+static int finish_paired(struct fd_load *c, const Stasis__TcpSocket *r, const Stasis__TcpState *st, int fd,
+			 struct stasis_error *err)
+{
+	uint32_t begin = tcp_nr_received(st, peer_of(c, st));
+	scoped_free uint8_t *bytes = NULL;
+
+	if (tcp_read_bytes(c, r, &bytes, err) < 0)
+		return -1;
+	return tcp_put_bytes(fd, bytes + begin, st->send_len - begin, err);
+}
+
 /* All that was not sent, or will be sent again, goes the usual way. */
 static int finish_kept(struct fd_load *c, const Stasis__TcpSocket *r, const Stasis__TcpState *st, int fd,
 		       struct stasis_error *err)
 {
 	const Stasis__TcpState *peer = peer_of(c, st);
-	uint32_t begin = peer ? nr_received(st, peer) : st->send_len - st->unsent_len;
+	uint32_t begin = peer ? tcp_nr_received(st, peer) : st->send_len - st->unsent_len;
 	scoped_free uint8_t *bytes = NULL;
 
-	if (read_bytes(c, r, &bytes, err) < 0)
+	if (tcp_read_bytes(c, r, &bytes, err) < 0)
 		return -1;
 	if (set(fd, TCP_REPAIR, (uint32_t)REPAIR_OFF_NO_WP) < 0)
 		return stasis_fail_errno(err, STASIS_E_IO, "leave TCP_REPAIR");
@@ -333,11 +371,13 @@ int tcp_conn_finish(struct session *s, struct fd_load *c, const Stasis__TcpSocke
 		    struct stasis_error *err)
 {
 	const Stasis__TcpState *st = state_of(c, r);
+	enum fate fate = fate_of(c, st);
 
-	if (can_keep(c, st)) {
+	if (fate == KEPT)
 		unblock(s, c, st);
-		if (finish_kept(c, r, st, fd, err) < 0)
-			return -1;
-	}
+	if (fate == KEPT && finish_kept(c, r, st, fd, err) < 0)
+		return -1;
+	if (fate == PAIRED && finish_paired(c, r, st, fd, err) < 0)
+		return -1;
 	return socket_options_finish(s, r->inet->options, fd, err);
 }
