@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -21,7 +22,7 @@ enum {
 	QUERY_MS = 30000,
 	CONNECT_MS = 10000,
 	SEND_MS = 10000,
-	MAX_OUTPUT = 65536,
+	MAX_OUTPUT = 1 << 20, /* all tasks of an array */
 	MAX_NODE = 64,
 	NODES_TO_TRY = 5, /* for a job without nodes */
 };
@@ -103,6 +104,21 @@ static int ask_slurm(const char *const argv[], char *out, struct stasis_error *e
 	return stasis_fail(err, STASIS_E_GONE, "%.200s", *out ? out : argv[0]);
 }
 
+/* "JOBID|STATE|NODES"; with the number of an array or a heterogeneous job there are lines of others, too. */
+static bool find_line(char *out, uint32_t job, char *nodes)
+{
+	char *line, *rest = out, state[24];
+	unsigned found;
+	int n = 0;
+
+	while ((line = strsep(&rest, "\n"))) {
+		nodes[0] = '\0';
+		if (sscanf(line, "%u|%23[A-Z_]|%n%4095[^\n]", &found, state, &n, nodes) >= 2 && n && found == job)
+			return true;
+	}
+	return false;
+}
+
 /* CODE_* when the job has no node; 0 with its name. */
 static int first_node(uint32_t job, char ret[MAX_NODE], struct stasis_error *err)
 {
@@ -110,17 +126,13 @@ static int first_node(uint32_t job, char ret[MAX_NODE], struct stasis_error *err
 	const char *const job_argv[] = {"squeue", "-h", "-r", "-t", "all", "-j", id, "-o", "%A|%T|%N", NULL};
 	const char *const list_argv[] = {"scontrol", "show", "hostnames", nodes, NULL};
 	scoped_free char *out = malloc(MAX_OUTPUT);
-	unsigned found;
-	char state[24];
-	int n = 0;
 
 	(void)snprintf(id, sizeof(id), "%u", job);
 	if (!out)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory");
 	if (ask_slurm(job_argv, out, err) < 0)
 		return strstr(err->text, "Invalid job id") ? CODE_INVALID_JOB_ID : -1;
-	nodes[0] = '\0';
-	if (!*out || sscanf(out, "%u|%23[A-Z_]|%n%4095[^\n]", &found, state, &n, nodes) < 2 || !n)
+	if (!find_line(out, job, nodes))
 		return CODE_INVALID_JOB_ID;
 	if (!*nodes) /* it has none: not yet, or not any more */
 		return 0;
@@ -131,6 +143,27 @@ static int first_node(uint32_t job, char ret[MAX_NODE], struct stasis_error *err
 		return stasis_fail(err, STASIS_E_UNSUPPORTED, "node name '%.80s' is too long", out);
 	(void)strcpy(ret, out); /* fits, see above */
 	return 0;
+}
+
+/* Of a heterogeneous job squeue shows all components, whichever is asked for. */
+int client_find_job(const char *name, uint32_t *ret, struct stasis_error *err)
+{
+	const char *const argv[] = {"squeue", "-h", "-r", "-t", "all", "-j", name, "-o", "%i|%A", NULL};
+	scoped_free char *out = malloc(MAX_OUTPUT);
+	size_t len = strlen(name);
+	char *line, *rest = out;
+
+	if (!out)
+		return stasis_fail(err, STASIS_E_NOMEM, "no memory");
+	if (ask_slurm(argv, out, err) < 0)
+		return strstr(err->text, "Invalid job id") ? CODE_INVALID_JOB_ID : -1;
+	while ((line = strsep(&rest, "\n"))) {
+		if (strncmp(line, name, len) != 0 || line[len] != '|')
+			continue;
+		*ret = (uint32_t)strtoul(line + len + 1, NULL, 10);
+		return 0;
+	}
+	return CODE_INVALID_JOB_ID;
 }
 
 static bool is_own_host(const char *node)

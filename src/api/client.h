@@ -9,6 +9,9 @@
 int client_ask(uint32_t job, struct wire_msg *request, int timeout_ms, struct wire_msg *ret,
 	       struct stasis_error *err);
 
+/* The number of the job that squeue calls "ARRAY_TASK" or "JOB+COMPONENT": 0, a code, or -1 with *err. */
+int client_find_job(const char *name, uint32_t *ret, struct stasis_error *err);
+
 /* The daemon of this machine, whatever the job; with NULL for ret no answer is awaited. */
 int client_ask_local(struct wire_msg *request, int timeout_ms, struct wire_msg *ret,
 		     struct stasis_error *err);

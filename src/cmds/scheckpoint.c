@@ -29,7 +29,7 @@ enum {
 };
 
 static const char help[] =
-	"Usage: scheckpoint [OPTION]... OPERATION JOB[.STEP] [MaxWait=SECONDS] [ImageDir=DIR] [StickToNodes]\n"
+	"Usage: scheckpoint [OPTION]... OPERATION JOB[_TASK][.STEP] [MaxWait=SECONDS] [ImageDir=DIR] [StickToNodes]\n"
 	"What 'scontrol checkpoint' did up to Slurm 19.05.\n"
 	"\n"
 	"Operations (may be abbreviated, in any case):\n"
@@ -58,7 +58,8 @@ static const struct option long_options[] = {
 struct options {
 	bool is_quiet, is_waiting, is_json;
 	const char *op;
-	unsigned long job;
+	uint32_t job;
+	char name[32]; /* "ARRAY_TASK" or "JOB+COMPONENT"; "" with a number alone */
 	uint32_t step;
 	uint16_t max_wait_s; /* 0: not said */
 	const char *image_dir;
@@ -101,23 +102,30 @@ static bool takes(const char *op, char what)
 	return false;
 }
 
-/* "J" or "J.S" and nothing behind it. */
+/* "J" or "J.S" and nothing behind it; J also as squeue has it, "J_T" or "J+C". */
 static bool parse_id(const char *text, struct options *o)
 {
-	unsigned long step;
+	unsigned long step, job;
 	char *end;
 
 	if (!isdigit((unsigned char)*text))
 		return false;
 	o->step = STEP_NO_VAL;
-	o->job = strtoul(text, &end, 10);
+	job = strtoul(text, &end, 10);
+	o->job = (uint32_t)job;
+	if ((*end == '_' || *end == '+') && isdigit((unsigned char)end[1])) {
+		(void)strtoul(end + 1, &end, 10);
+		if ((size_t)(end - text) >= sizeof(o->name))
+			return false;
+		(void)snprintf(o->name, sizeof(o->name), "%.*s", (int)(end - text), text);
+	}
 	if (*end == '.' && isdigit((unsigned char)end[1])) {
 		step = strtoul(end + 1, &end, 10);
 		o->step = (uint32_t)step;
 		if (step > STEP_BATCH_SCRIPT)
 			return false;
 	}
-	return !*end && o->job <= UINT32_MAX;
+	return !*end && job <= UINT32_MAX;
 }
 
 static bool parse_option(const char *word, struct options *o)
@@ -306,7 +314,16 @@ static int put_request(const struct options *o, struct wire_msg *m, unsigned max
 	return wire_put(m, "message", "test error message 1", err);
 }
 
-static int run(const struct options *o)
+static int ask(struct options *o, struct wire_msg *m, unsigned max_wait, struct wire_msg *ret, struct stasis_error *err)
+{
+	int code = *o->name ? client_find_job(o->name, &o->job, err) : 0;
+
+	if (code)
+		return code;
+	return client_ask(o->job, m, o->is_waiting ? (int)max_wait * 1000 + ANSWER_GRACE_MS : ANSWER_MS, ret, err);
+}
+
+static int run(struct options *o)
 {
 	unsigned max_wait = o->max_wait_s ? o->max_wait_s
 			    : o->is_waiting ? WAIT_DEFAULT_S : DEFAULT_MAX_WAIT_S;
@@ -318,9 +335,7 @@ static int run(const struct options *o)
 		return 1;
 	if (put_request(o, &m[0], max_wait, &err) < 0)
 		return cmd_report(&err);
-	code = client_ask((uint32_t)o->job, &m[0],
-			  o->is_waiting ? (int)max_wait * 1000 + ANSWER_GRACE_MS : ANSWER_MS, &m[1],
-			  &err);
+	code = ask(o, &m[0], max_wait, &m[1], &err);
 	if (o->is_json)
 		return print_json(o, code, &m[1], code < 0 ? err.text : code ? text_of(code) : NULL);
 	if (code >= 0)

@@ -191,7 +191,7 @@ static void do_then(struct round *r)
 	if (!r->what->then)
 		return;
 	identity_root();
-	if (slurm_control(r->what->then, r->what->job, r->what->uid, r->what->gid, &err) < 0)
+	if (slurm_control(r->what->then, r->what->name, r->what->uid, r->what->gid, &err) < 0)
 		journal(r->c, "job=%u %s after the checkpoint: %s", r->what->job, r->what->then,
 			err.text);
 	(void)identity_user(r->what->uid, r->what->gid, NULL); /* what follows may as well fail */

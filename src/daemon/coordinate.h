@@ -12,6 +12,7 @@
 /* A checkpoint of one step, or of a batch script, on all its nodes. */
 struct checkpoint {
 	uint32_t job, step;
+	const char *name; /* of struct slurm_job, for `then` */
 	uid_t uid;
 	gid_t gid;
 	const char *image_dir;

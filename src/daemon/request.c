@@ -89,6 +89,20 @@ static int check_running(struct request *r)
 	return 0;
 }
 
+int request_check_kind(struct request *r)
+{
+	const struct slurm_job *j = &r->info;
+
+	if (j->is_het && j->het_offset)
+		return stasis_fail(&r->err, STASIS_E_UNSUPPORTED, "job %u is component %u of the heterogeneous job %u, "
+				   "which Slurm ends and starts as a whole; ask for job %u", (uint32_t)r->job,
+				   j->het_offset, j->het_leader, j->het_leader);
+	if (j->is_het && !step_is_job((uint32_t)r->step))
+		return stasis_fail(&r->err, STASIS_E_UNSUPPORTED, "steps of a heterogeneous job are checkpointed with "
+				   "its script only; ask for job %u", (uint32_t)r->job);
+	return 0;
+}
+
 /* ---- what ---- */
 
 static int dispatch(struct request *r, const char *op)

@@ -80,6 +80,8 @@ static int find_targets(struct operation *o, const char *op)
 	o->targets = calloc(j->nr_steps + 1, sizeof(*o->targets));
 	if (!o->targets)
 		return ENOMEM;
+	if (request_check_kind(o->r) < 0)
+		return -1;
 	if (!step_is_job((uint32_t)o->r->step))
 		return add_target(o, (uint32_t)o->r->step, j->step_nodes[at]);
 	if (j->has_script)
@@ -174,7 +176,7 @@ static int find_script_steps(struct operation *o, struct script_steps *ret, stru
 		return -1;
 	if (!l.nr)
 		return stasis_fail(err, STASIS_E_GONE, "the script does not run here");
-	return script_find_steps((uint32_t)o->r->job, l.tasks[0].pid, o->r->c->node, ret, err);
+	return script_find_steps(&o->r->info, l.tasks[0].pid, o->r->c->node, ret, err);
 }
 
 static int lock_steps(struct operation *o, const struct script_steps *s, struct stasis_error *err)
@@ -255,6 +257,7 @@ static int save_target(struct operation *o, const struct target *t, struct check
 	struct checkpoint what = {
 		.job = (uint32_t)o->r->job,
 		.step = t->step,
+		.name = o->r->info.name,
 		.uid = o->r->info.uid,
 		.gid = o->r->info.gid,
 		.image_dir = o->image_dir,

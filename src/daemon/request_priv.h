@@ -46,6 +46,9 @@ int request_send(struct request *r, const struct wire_msg *answer);
 /* Keep the outcome of an operation: its code and message, when the code is higher than what there is. */
 int request_note(struct request *r, uint32_t job, uint32_t step, uint32_t code, const char *message);
 
+/* Whether a job of this kind is checkpointed and restarted under this number: 0, or -1 with r->err. */
+int request_check_kind(struct request *r);
+
 /* The code that stands for an error of the engine. */
 int request_code_of(const struct stasis_error *err);
 

@@ -137,7 +137,12 @@ int request_restart(struct request *r)
 		return CODE_NOT_SUPPORTED;
 	if (strcmp(state, "PENDING") != 0)
 		return CODE_JOB_NOT_FINISHED;
+	if (request_check_kind(r) < 0)
+		return -1;
+	if (r->info.is_unsplit)
+		return stasis_fail(&r->err, STASIS_E_UNSUPPORTED, "job %u stands for all tasks of an array that have "
+				   "not begun; restart a task by its own number (ARRAY_TASK)", (uint32_t)r->job);
 	if (wire_get(r->m, "image_dir") || wire_get(r->m, "stick"))
 		return CODE_NOT_SUPPORTED; /* it restarts from its newest checkpoint, wherever */
-	return slurm_control("release", (uint32_t)r->job, 0, 0, &r->err);
+	return slurm_control("release", r->info.name, 0, 0, &r->err);
 }

@@ -13,13 +13,13 @@
 /* Why, where `scontrol show job` has it; the user's own Comment is left alone. */
 static void set_reason(const struct request *r, const char *text)
 {
-	char job[32], comment[560];
+	char job[16 + SLURM_ID_LEN], comment[560];
 	const char *const argv[] = {"scontrol", "update", job, comment, NULL};
 	scoped_free char *out = NULL;
 	struct stasis_error err;
 	int status;
 
-	(void)snprintf(job, sizeof(job), "jobid=%u", (uint32_t)r->job);
+	(void)snprintf(job, sizeof(job), "jobid=%s", r->info.name);
 	(void)snprintf(comment, sizeof(comment), "admincomment=stasis: %s", text);
 	if (slurm_run(argv, 0, 0, &out, &status, &err) < 0)
 		journal(r->c, "job=%u admincomment: %s", (uint32_t)r->job, err.text);
@@ -30,13 +30,13 @@ static int hold(struct request *r, unsigned generation, unsigned nr)
 	char text[240];
 
 	(void)snprintf(text, sizeof(text),
-		       "ended at once after each of %u restarts from checkpoint %u; held, 'scontrol release %u' "
-		       "tries again", nr, generation, (uint32_t)r->job);
+		       "ended at once after each of %u restarts from checkpoint %u; held, 'scontrol release %s' "
+		       "tries again", nr, generation, r->info.name);
 	journal(r->c, "job=%u %s", (uint32_t)r->job, text);
 	/* first, as the shepherd has to write it to the job's output before it is killed */
 	(void)request_answer(r, CODE_DISABLED, NULL, 0, text);
 	set_reason(r, text);
-	if (slurm_control("requeuehold", (uint32_t)r->job, r->info.uid, r->info.gid, &r->err) < 0)
+	if (slurm_control("requeuehold", r->info.name, r->info.uid, r->info.gid, &r->err) < 0)
 		return -1;
 	return CODE_DISABLED;
 }

@@ -123,8 +123,16 @@ static int find_sruns(pid_t root, struct script_steps *ret, struct stasis_error 
 	return 0;
 }
 
+/* The step has tasks in other components of a heterogeneous job. */
+static bool is_het_word(const char *a)
+{
+	if (strcmp(a, "--het-group=0") == 0) /* the default */
+		return false;
+	return strcmp(a, ":") == 0 || strncmp(a, "--het", 5) == 0 || strncmp(a, "--pack", 6) == 0;
+}
+
 /* Its terminal is not to be had again. */
-static int check_arguments(pid_t srun, struct stasis_error *err)
+static int check_arguments(pid_t srun, bool is_het, struct stasis_error *err)
 {
 	scoped_fd int procfd = proc_open(srun, err);
 	scoped_free char *text = NULL;
@@ -133,12 +141,17 @@ static int check_arguments(pid_t srun, struct stasis_error *err)
 	if (procfd < 0 ||
 	    io_read_file_at(procfd, "cmdline", CMDLINE_MAX_BYTES, &text, &len, err) < 0)
 		return -1;
-	for (const char *a = text; a < text + len; a += strlen(a) + 1)
+	for (const char *a = text; a < text + len; a += strlen(a) + 1) {
+		if (is_het && is_het_word(a))
+			return stasis_fail(err, STASIS_E_UNSUPPORTED,
+					   "srun (%d) runs a step in other components of the heterogeneous job "
+					   "('%.40s'), which is not supported; checkpoint when it has ended", srun, a);
 		if (strcmp(a, "--pty") == 0 || strncmp(a, "--pty=", 6) == 0)
 			return stasis_fail(err, STASIS_E_UNSUPPORTED,
 					   "srun (%d) has a pseudo-terminal (--pty), which is not supported "
 					   "in a script; start it without, or checkpoint when it has ended",
 					   srun);
+	}
 	return 0;
 }
 
@@ -165,12 +178,15 @@ static const struct slurm_step *step_of(const struct slurm_steps *l, const char 
 }
 
 /* 1: one of them has no step now. */
-static int match(uint32_t job, const char *node, struct script_steps *s, pid_t *ret_lost,
+static int match(const struct slurm_job *job, const char *node, struct script_steps *s, pid_t *ret_lost,
 		 struct stasis_error *err)
 {
 	scoped(slurm_steps_done) struct slurm_steps l = {.nr = 0};
 
-	if (s->nr && slurm_steps_load(job, &l, err) < 0)
+	for (size_t i = 0; i < s->nr; i++)
+		if (check_arguments(s->steps[i].srun, job->is_het, err) < 0)
+			return -1;
+	if (s->nr && slurm_steps_load(job->name, &l, err) < 0)
 		return -1;
 	for (size_t i = 0; i < s->nr; i++) {
 		struct script_step *one = &s->steps[i];
@@ -179,7 +195,7 @@ static int match(uint32_t job, const char *node, struct script_steps *s, pid_t *
 		*ret_lost = one->srun;
 		if (!step)
 			return 1;
-		if (check_arguments(one->srun, err) < 0 || quiet_input(one->srun, &one->sent, err) < 0 ||
+		if (quiet_input(one->srun, &one->sent, err) < 0 ||
 		    slurm_expand(step->nodes, &one->nodes, &one->nr_nodes, err) < 0)
 			return -1;
 		one->step = step->step;
@@ -188,7 +204,7 @@ static int match(uint32_t job, const char *node, struct script_steps *s, pid_t *
 	return 0;
 }
 
-static int find_once(uint32_t job, pid_t root, const char *node, struct script_steps *ret,
+static int find_once(const struct slurm_job *job, pid_t root, const char *node, struct script_steps *ret,
 		     pid_t *ret_lost, struct stasis_error *err)
 {
 	scoped(script_done) struct script_steps s = {.nr = 0};
@@ -204,7 +220,7 @@ static int find_once(uint32_t job, pid_t root, const char *node, struct script_s
 	return 0;
 }
 
-int script_find_steps(uint32_t job, pid_t root, const char *node, struct script_steps *ret,
+int script_find_steps(const struct slurm_job *job, pid_t root, const char *node, struct script_steps *ret,
 		      struct stasis_error *err)
 {
 	const struct timespec pause = {.tv_nsec = LOOK_NS};

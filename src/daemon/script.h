@@ -32,7 +32,7 @@ struct script_steps {
  * What runs below the script whose root is that process. An srun without a step yet, or one that is just
  * ending, is waited for, some seconds, then BUSY; one that cannot be begun again is UNSUPPORTED.
  */
-int script_find_steps(uint32_t job, pid_t root, const char *node, struct script_steps *ret,
+int script_find_steps(const struct slurm_job *job, pid_t root, const char *node, struct script_steps *ret,
 		      struct stasis_error *err);
 void script_done(struct script_steps *s); /* for scoped() */
 

@@ -41,10 +41,30 @@ static char *next_field(char **line)
 	return strsep(line, "|");
 }
 
-/* "JOBID|UID|GID|STATE|NODES|PARTITION|QOS|ACCOUNT|FOLDER" of squeue. */
+/* "42", "40_2", "42+1": what squeue calls the job. */
+static int parse_name(const char *text, uint32_t job, struct slurm_job *ret, struct stasis_error *err)
+{
+	unsigned array, task;
+	int end = 0;
+
+	(void)snprintf(ret->name, sizeof(ret->name), "%u", job);
+	if (strchr(text, '+')) {
+		ret->is_het = true;
+		if (sscanf(text, "%u+%u%n", &ret->het_leader, &ret->het_offset, &end) == 2 && !text[end])
+			return 0;
+	} else if (strcmp(text, ret->name) == 0) {
+		return 0;
+	} else if (sscanf(text, "%u_%u%n", &array, &task, &end) == 2 && !text[end]) {
+		(void)snprintf(ret->name, sizeof(ret->name), "%u_%u", array, task);
+		return 0;
+	}
+	return stasis_fail(err, STASIS_E_IO, "squeue calls job %u '%.40s'", job, text);
+}
+
+/* "JOBID|NAME|UID|GID|STATE|NODES|PARTITION|QOS|ACCOUNT|FOLDER" of squeue. */
 static int parse_job(char *line, uint32_t job, struct slurm_job *ret, struct stasis_error *err)
 {
-	char *fields[8];
+	char *fields[9];
 	uint32_t id;
 
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
@@ -54,15 +74,17 @@ static int parse_job(char *line, uint32_t job, struct slurm_job *ret, struct sta
 	}
 	if (sscanf(fields[0], "%u", &id) != 1 || id != job)
 		return 1;
-	if (sscanf(fields[1], "%u", &ret->uid) != 1 || sscanf(fields[2], "%u", &ret->gid) != 1)
+	if (parse_name(fields[1], job, ret, err) < 0)
+		return -1;
+	if (sscanf(fields[2], "%u", &ret->uid) != 1 || sscanf(fields[3], "%u", &ret->gid) != 1)
 		return stasis_fail(err, STASIS_E_IO, "squeue tells no ids of job %u", job);
 	/* while a signal of slurmctld is on its way to it, a job that runs is called so */
 	(void)snprintf(ret->state, sizeof(ret->state), "%s",
-		       strcmp(fields[3], "SIGNALING") == 0 ? "RUNNING" : fields[3]);
-	(void)snprintf(ret->traits.partition, sizeof(ret->traits.partition), "%s", fields[5]);
-	(void)snprintf(ret->traits.qos, sizeof(ret->traits.qos), "%s", fields[6]);
-	(void)snprintf(ret->traits.account, sizeof(ret->traits.account), "%s", fields[7]);
-	ret->nodes = strdup(fields[4]);
+		       strcmp(fields[4], "SIGNALING") == 0 ? "RUNNING" : fields[4]);
+	(void)snprintf(ret->traits.partition, sizeof(ret->traits.partition), "%s", fields[6]);
+	(void)snprintf(ret->traits.qos, sizeof(ret->traits.qos), "%s", fields[7]);
+	(void)snprintf(ret->traits.account, sizeof(ret->traits.account), "%s", fields[8]);
+	ret->nodes = strdup(fields[5]);
 	ret->work_dir = strdup(line);
 	if (!ret->nodes || !ret->work_dir)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for a job");
@@ -86,13 +108,14 @@ static int add_step(struct slurm_job *j, uint32_t step, const char *nodes, struc
 	return 0;
 }
 
-/* "J.S|NODES", S a number, "batch", "extern" or "interactive". */
-static int parse_step(char *line, uint32_t job, struct slurm_job *ret, struct stasis_error *err)
+/* "NAME.S|NODES", S a number, "batch", "extern" or "interactive". */
+static int parse_step(char *line, struct slurm_job *ret, struct stasis_error *err)
 {
 	char *name = next_field(&line), *dot = strchr(name, '.'), *end;
 	unsigned long step;
 
-	if (!line || !dot || strtoul(name, NULL, 10) != job)
+	if (!line || !dot || (size_t)(dot - name) != strlen(ret->name) ||
+	    strncmp(name, ret->name, strlen(ret->name)) != 0)
 		return 0;
 	if (strcmp(dot + 1, "batch") == 0)
 		ret->has_script = true;
@@ -102,9 +125,9 @@ static int parse_step(char *line, uint32_t job, struct slurm_job *ret, struct st
 	return add_step(ret, (uint32_t)step, line, err);
 }
 
-static int load_steps(uint32_t job, const char *id, struct slurm_job *ret, struct stasis_error *err)
+static int load_steps(struct slurm_job *ret, struct stasis_error *err)
 {
-	const char *const argv[] = {"squeue", "-h", "-s", "-j", id, "-o", "%i|%N", NULL};
+	const char *const argv[] = {"squeue", "-h", "-s", "-j", ret->name, "-o", "%i|%N", NULL};
 	scoped_free char *out = NULL;
 	char *line, *rest;
 	int status;
@@ -114,15 +137,28 @@ static int load_steps(uint32_t job, const char *id, struct slurm_job *ret, struc
 	if (!is_ok(status))
 		return fail_said(err, "squeue", out);
 	for (rest = out; (line = strsep(&rest, "\n"));)
-		if (*line && parse_step(line, job, ret, err) < 0)
+		if (*line && parse_step(line, ret, err) < 0)
 			return -1;
 	return 0;
+}
+
+/* Tasks of an array that have not begun have one number, and a line each. */
+static bool has_job(char *rest, const char *mark, uint32_t job)
+{
+	char *line;
+	uint32_t id;
+
+	while ((line = strsep(&rest, "\n")))
+		if (strncmp(line, mark, strlen(mark)) == 0 && sscanf(line + strlen(mark), "%u", &id) == 1 && id == job)
+			return true;
+	return false;
 }
 
 static int load_job(uint32_t job, struct slurm_job *ret, bool *ret_is_known,
 		    struct stasis_error *err)
 {
 	char id[16], format[64], mark[24];
+	/* of an array's number or a heterogeneous job's it shows all tasks, all components */
 	const char *const argv[] = {"squeue", "-h", "-r", "-t", "all", "-j", id, "-o", format, NULL};
 	scoped_free char *out = NULL;
 	char *line, *rest;
@@ -133,7 +169,7 @@ static int load_job(uint32_t job, struct slurm_job *ret, bool *ret_is_known,
 	if (getrandom(&secret, sizeof(secret), 0) != (ssize_t)sizeof(secret))
 		return stasis_fail_errno(err, STASIS_E_IO, "random bytes");
 	(void)snprintf(mark, sizeof(mark), "%016llx|", (unsigned long long)secret);
-	(void)snprintf(format, sizeof(format), "%s%%A|%%U|%%G|%%T|%%N|%%P|%%q|%%a|%%Z", mark);
+	(void)snprintf(format, sizeof(format), "%s%%A|%%i|%%U|%%G|%%T|%%N|%%P|%%q|%%a|%%Z", mark);
 	(void)snprintf(id, sizeof(id), "%u", job);
 	if (slurm_run(argv, 0, 0, &out, &status, err) < 0)
 		return -1;
@@ -145,8 +181,9 @@ static int load_job(uint32_t job, struct slurm_job *ret, bool *ret_is_known,
 			rc = parse_job(line + strlen(mark), job, ret, err);
 	if (rc < 0)
 		return -1;
+	ret->is_unsplit = rc == 0 && has_job(rest, mark, job);
 	*ret_is_known = rc == 0;
-	return rc || strcmp(ret->state, "RUNNING") != 0 ? 0 : load_steps(job, id, ret, err);
+	return rc || strcmp(ret->state, "RUNNING") != 0 ? 0 : load_steps(ret, err);
 }
 
 int slurm_job_load(uint32_t job, struct slurm_job *ret, bool *ret_is_known,
@@ -211,14 +248,12 @@ int slurm_user(uid_t *ret, struct stasis_error *err)
 	return 0;
 }
 
-int slurm_control(const char *what, uint32_t job, uid_t uid, gid_t gid, struct stasis_error *err)
+int slurm_control(const char *what, const char *name, uid_t uid, gid_t gid, struct stasis_error *err)
 {
-	char id[16];
-	const char *const argv[] = {"scontrol", what, id, NULL};
+	const char *const argv[] = {"scontrol", what, name, NULL};
 	scoped_free char *out = NULL;
 	int status;
 
-	(void)snprintf(id, sizeof(id), "%u", job);
 	if (slurm_run(argv, uid, gid, &out, &status, err) < 0)
 		return -1;
 	return is_ok(status) ? 0 : fail_said(err, "scontrol", out);

@@ -12,9 +12,16 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { SLURM_MAX_NODES = 4096, SLURM_MAX_STEPS = 1024, SLURM_NAME_LEN = 64 };
+enum { SLURM_MAX_NODES = 4096, SLURM_MAX_STEPS = 1024, SLURM_NAME_LEN = 64, SLURM_ID_LEN = 32 };
 
 struct slurm_job {
+	/* As Slurm's commands take it: "42", and of a task of an array "40_2": the number of the array's last task is
+	 * that of the array, and would stand for all of them. */
+	char name[SLURM_ID_LEN];
+	bool is_unsplit; /* tasks of an array that have not begun, all in one record */
+	bool is_het;	 /* a component of a heterogeneous job */
+	uint32_t het_leader; /* the job of the first component, which runs the script */
+	unsigned het_offset;
 	uid_t uid;
 	gid_t gid;
 	char state[24];	   /* RUNNING, PENDING, ... */
@@ -46,7 +53,8 @@ struct slurm_steps {
 	struct slurm_step *steps;
 };
 
-int slurm_steps_load(uint32_t job, struct slurm_steps *ret, struct stasis_error *err);
+/* name: that of struct slurm_job */
+int slurm_steps_load(const char *name, struct slurm_steps *ret, struct stasis_error *err);
 void slurm_steps_done(struct slurm_steps *l); /* for scoped() */
 struct slurm_fate {
 	uint64_t start, end; /* times; an end of 0: it is not known */
@@ -70,8 +78,8 @@ int slurm_expand(const char *list, char (**ret)[SLURM_NAME_LEN], size_t *ret_nr,
 /* SlurmUser= of the cluster. */
 int slurm_user(uid_t *ret, struct stasis_error *err);
 
-/* scontrol WHAT JOB, as that user; its message is the error's text. */
-int slurm_control(const char *what, uint32_t job, uid_t uid, gid_t gid, struct stasis_error *err);
+/* scontrol WHAT NAME, that of struct slurm_job, as that user; its message is the error's text. */
+int slurm_control(const char *what, const char *name, uid_t uid, gid_t gid, struct stasis_error *err);
 
 /* Run a program to its end, 20 seconds at most, as that user; what it wrote, up to 1 MiB. */
 int slurm_run(const char *const argv[], uid_t uid, gid_t gid, char **ret_out, int *ret_status,

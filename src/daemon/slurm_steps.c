@@ -39,20 +39,22 @@ static int copy_first(const char *line, const char *key, char **ret)
 }
 
 /* Steps that have no number (batch, extern), and those of a heterogeneous job, are passed over. */
-static int parse_step(const char *line, uint32_t job, struct slurm_steps *l, struct stasis_error *err)
+static int parse_step(const char *line, const char *name, struct slurm_steps *l, struct stasis_error *err)
 {
 	const char *srun = find_last(line, " SrunHost:Pid=");
 	struct slurm_step *s = &l->steps[l->nr];
 	scoped_free char *tasks = NULL;
-	uint32_t id;
+	size_t len = strlen(name);
 	int end = 0;
 
-	if (sscanf(line, "StepId=%u.%u%n", &id, &s->step, &end) != 2 || id != job || line[end] != ' ')
+	if (strncmp(line, "StepId=", 7) != 0 || strncmp(line + 7, name, len) != 0)
+		return 0;
+	if (sscanf(line + 7 + len, ".%u%n", &s->step, &end) != 1 || line[7 + len + (size_t)end] != ' ')
 		return 0;
 	if (l->nr == SLURM_MAX_STEPS)
 		return stasis_fail(err, STASIS_E_UNSUPPORTED, "more than %d steps", SLURM_MAX_STEPS);
 	if (!srun || sscanf(srun, "%63[^: ]:%d", s->srun_host, &s->srun_pid) != 2)
-		return stasis_fail(err, STASIS_E_IO, "scontrol says nothing of the srun of step %u.%u", job,
+		return stasis_fail(err, STASIS_E_IO, "scontrol says nothing of the srun of step %s.%u", name,
 				   s->step);
 	if (copy_first(line, " NodeList=", &s->nodes) < 0)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for steps");
@@ -63,23 +65,21 @@ static int parse_step(const char *line, uint32_t job, struct slurm_steps *l, str
 	return 0;
 }
 
-int slurm_steps_load(uint32_t job, struct slurm_steps *ret, struct stasis_error *err)
+int slurm_steps_load(const char *name, struct slurm_steps *ret, struct stasis_error *err)
 {
-	char id[16];
-	const char *const argv[] = {"scontrol", "-o", "show", "step", id, NULL};
+	const char *const argv[] = {"scontrol", "-o", "show", "step", name, NULL};
 	scoped(slurm_steps_done) struct slurm_steps l = {.nr = 0};
 	scoped_free char *out = NULL;
 	char *line, *rest;
 	int status;
 
-	(void)snprintf(id, sizeof(id), "%u", job);
 	if (slurm_run(argv, 0, 0, &out, &status, err) < 0)
 		return -1;
 	l.steps = calloc(SLURM_MAX_STEPS + 1, sizeof(*l.steps));
 	if (!l.steps)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for steps");
 	for (rest = out; (line = strsep(&rest, "\n"));)
-		if (parse_step(line, job, &l, err) < 0)
+		if (parse_step(line, name, &l, err) < 0)
 			return -1;
 	*ret = l;
 	l = (struct slurm_steps){.nr = 0};
