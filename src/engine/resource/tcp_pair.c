@@ -47,6 +47,16 @@ static in_port_t port_of(const union inet_addr *a)
 	return a->v4.sin_port;
 }
 
+/* Both are of one family; what is beside address and port (scopes, flow labels) is none of ours. */
+static bool is_same(const union inet_addr *a, const union inet_addr *b)
+{
+	if (port_of(a) != port_of(b) || a->sa.sa_family != b->sa.sa_family)
+		return false;
+	if (a->sa.sa_family == AF_INET)
+		return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
+	return memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof(a->v6.sin6_addr)) == 0;
+}
+
 static int await(int fd, short events)
 {
 	struct pollfd p = {.fd = fd, .events = events};
@@ -54,8 +64,9 @@ static int await(int fd, short events)
 	return poll(&p, 1, DEADLINE_MS) == 1 ? 0 : -1;
 }
 
-/* Anybody may connect to a port of this machine: the one that we want has our own port. */
-static int accept_own(int listener, in_port_t port)
+/* Anybody may connect to a port of this machine: the one that we want has our own address and port, which nobody
+ * else can have. */
+static int accept_own(int listener, const union inet_addr *own, socklen_t own_len)
 {
 	for (int i = 0; i < MAX_STRANGERS; i++) {
 		union inet_addr from;
@@ -65,7 +76,7 @@ static int accept_own(int listener, in_port_t port)
 		if (await(listener, POLLIN) < 0)
 			return -1;
 		fd = accept4(listener, &from.sa, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (fd >= 0 && port_of(&from) == port)
+		if (fd >= 0 && len == own_len && is_same(&from, own))
 			return fd_take(&fd);
 	}
 	return -1;
@@ -85,7 +96,10 @@ static int make(int fd, int family, int peer_family)
 	if ((connect(fd, &addr.sa, len) < 0 && errno != EINPROGRESS) || await(fd, POLLOUT) < 0)
 		return -1;
 	len = sizeof(addr);
-	return getsockname(fd, &addr.sa, &len) < 0 ? -1 : accept_own(listener, port_of(&addr));
+	if (getsockname(fd, &addr.sa, &len) < 0)
+		return -1;
+	len = set_loopback(peer_family, is_mapped, port_of(&addr), &addr);
+	return accept_own(listener, &addr, len);
 }
 
 /* ---- its bytes ---- */
