@@ -33,6 +33,7 @@ struct capture {
 	int reuse;	/* SO_REUSEADDR, which repair mode overwrites */
 	bool is_kept;
 	int failure;	/* errno */
+	uint32_t state; /* of one that is kept */
 	uint32_t write_seq, rcv_nxt, timestamp, mss;
 	uint32_t send_len, recv_len, unsent;
 	uint32_t send_room, recv_room;
@@ -91,6 +92,17 @@ static int read_send_queue(struct capture *k)
 	return k->send_room > SLACK_BYTES ? peek(k->fd, k->send, k->send_room, &k->send_len) : 0;
 }
 
+static int read_state(struct capture *k)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(k->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return -1;
+	k->state = info.tcpi_state;
+	return 0;
+}
+
 static bool has_bytes(int fd)
 {
 	int n = 0;
@@ -118,7 +130,9 @@ static int read_recv_queue(struct capture *k)
 			break;
 	}
 	len = sizeof(k->window);
-	return getsockopt(k->fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &k->window, &len);
+	if (getsockopt(k->fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &k->window, &len) < 0)
+		return -1;
+	return read_state(k);
 }
 
 static void in_repair(struct capture *k, int (*fn)(struct capture *k))
@@ -208,12 +222,17 @@ static int prepare(struct capture *k, const struct tcp_conn *conn, struct stasis
 static int keep(struct tcp_conn *conn, const struct capture *k, struct stasis_error *err)
 {
 	Stasis__TcpState *r = &conn->state;
-	uint32_t sent_fin = tcp_sent_fin(r->state), got_fin = tcp_got_fin(r->state);
+	uint32_t sent_fin, got_fin;
 
 	if (k->failure) {
 		errno = k->failure;
 		return stasis_fail_errno(err, STASIS_E_IO, "read the queues of a TCP connection");
 	}
+	/* no packet has come since from outside; for others see take_late_fin() */
+	if (k->is_kept && !conn->peer && k->state != TCP_CLOSE)
+		r->state = k->state;
+	sent_fin = tcp_sent_fin(r->state);
+	got_fin = tcp_got_fin(r->state);
 	conn->bytes = malloc((size_t)k->send_len + k->recv_len + 1);
 	if (!conn->bytes)
 		return stasis_fail(err, STASIS_E_NOMEM, "no memory for TCP queues");
@@ -232,6 +251,31 @@ static int keep(struct tcp_conn *conn, const struct capture *k, struct stasis_er
 	r->rcv_wnd = k->window.rcv_wnd;
 	r->rcv_wup = k->window.rcv_wup;
 	return 0;
+}
+
+/* The peer's FIN came after the state had been looked at, and counts as a byte. */
+static void take_late_fin(struct tcp_conn *conn)
+{
+	const Stasis__TcpState *peer = conn->peer ? &conn->peer->state : NULL;
+	Stasis__TcpState *r = &conn->state;
+
+	if (!conn->is_kept || !peer || !tcp_sent_fin(peer->state) || tcp_got_fin(r->state) ||
+	    r->recv_seq + r->recv_len != peer->send_seq + peer->send_len + 1)
+		return;
+	r->recv_seq--;
+	r->state = tcp_sent_fin(r->state) ? TCP_CLOSING : TCP_CLOSE_WAIT;
+}
+
+/* What a restart would refuse is refused now, while the program can go on. */
+static int check_fit(const struct tcp_conn *conn, struct stasis_error *err)
+{
+	const Stasis__TcpState *r = &conn->state, *peer = conn->peer ? &conn->peer->state : NULL;
+
+	if (!conn->is_kept || !peer || peer->recv_seq + peer->recv_len - r->send_seq <= r->send_len)
+		return 0;
+	return stasis_fail(err, STASIS_E_INTERNAL,
+			   "ends of a TCP connection do not fit: %u bytes from %u on in one, up to %u in the other",
+			   r->send_len, r->send_seq, peer->recv_seq + peer->recv_len);
 }
 
 int tcp_capture(struct tcp_conn **conns, size_t nr, struct stasis_error *err)
@@ -260,5 +304,10 @@ int tcp_capture(struct tcp_conn **conns, size_t nr, struct stasis_error *err)
 		if (keep(conns[i], k, err) < 0)
 			return -1;
 	}
+	for (size_t i = 0; i < nr; i++)
+		take_late_fin(conns[i]);
+	for (size_t i = 0; i < nr; i++)
+		if (check_fit(conns[i], err) < 0)
+			return -1;
 	return fault_point("dump.tcp-captured", err);
 }
