@@ -79,9 +79,10 @@ static void refuses_malformed_text(void **state)
 		assert_int_equal(err.cls, STASIS_E_CORRUPT);
 	}
 	assert_int_equal(parse(&m, "a=b\0c\n", 6, &err), -1);
-	for (char c = 'a'; c <= 'z'; c++) { /* one more than there may be, and then some */
-		char line[8] = {c, '=', '1', '\n', '\0'};
+	for (int i = 0; i <= WIRE_MAX_FIELDS; i++) { /* as many as there may be, then one more */
+		char line[8] = {(char)('a' + i % 26), (char)('a' + i / 26), '=', '1', '\n', '\0'};
 
+		assert_int_equal(parse(&m, many, strlen(many), &err), 0);
 		(void)strcat(many, line);
 	}
 	assert_int_equal(parse(&m, many, strlen(many), &err), -1);
