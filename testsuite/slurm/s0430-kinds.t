@@ -22,70 +22,10 @@ END
 printf '#!/bin/bash\nsrun bash step.sh own\necho end $SLURM_HET_SIZE\n' >het.sh
 printf '#!/bin/bash\nsrun %s bash step.sh other\necho end\n' --het-group=1 >group.sh
 printf '#!/bin/bash\nsrun bash step.sh left : bash step.sh right\necho end\n' >colon.sh
-# In the middle all ranks go on talking to each other, with short and long messages, and that counts for nothing.
-cat >ring.c <<'END'
-#include <mpi.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <unistd.h>
-
-enum { CELLS = 30000, ROUNDS = 600 };
-static uint64_t cells[CELLS], ghost[CELLS];
-static int rank, size;
-
-static void shift(int len)
-{
-	MPI_Sendrecv(cells, len, MPI_UINT64_T, (rank + 1) % size, 7, ghost, len, MPI_UINT64_T,
-		     (rank + size - 1) % size, 7, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
-}
-
-static void linger(void)
-{
-	for (int turn = 0, on = 1; on; turn++) {
-		shift(turn % 3 ? 100 : CELLS);
-		if (rank == 0) {
-			on = access("stop", F_OK) == 0;
-			if (turn == 20)
-				fclose(fopen("at.mpi", "w"));
-			usleep(2000);
-		}
-		MPI_Bcast(&on, 1, MPI_INT, 0, MPI_COMM_WORLD);
-	}
-}
-
-int main(int argc, char **argv)
-{
-	MPI_Init(&argc, &argv);
-	MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-	MPI_Comm_size(MPI_COMM_WORLD, &size);
-	for (int i = 0; i < CELLS; i++)
-		cells[i] = (uint64_t)rank * CELLS + (uint64_t)i;
-	for (int round = 0; round < ROUNDS; round++) {
-		uint64_t sum = 0, all;
-		int len = round % 3 ? 100 : CELLS;
-
-		if (round == ROUNDS / 2)
-			linger();
-		shift(len);
-		for (int i = 0; i < CELLS; i++) {
-			cells[i] = cells[i] * 6364136223846793005u + ghost[i % len] + (uint64_t)round;
-			sum += cells[i] >> 40;
-		}
-		MPI_Allreduce(&sum, &all, 1, MPI_UINT64_T, MPI_SUM, MPI_COMM_WORLD);
-		cells[round % CELLS] ^= all;
-		if (rank == 0 && round % 50 == 0) {
-			printf("%d %llu\n", round, (unsigned long long)all);
-			fflush(stdout);
-		}
-	}
-	MPI_Finalize();
-	return 0;
-}
-END
 cat >mpi.sh <<'END'
 #!/bin/bash
 export TMPDIR=$PWD OMPI_MCA_mpi_yield_when_idle=1
-mpirun --oversubscribe -np 3 ./ring
+mpirun --oversubscribe -np 3 ./ring 600
 echo "mpirun: $?"
 END
 
@@ -126,7 +66,7 @@ test_expect_success 'a cluster with the plugin' '
 
 if [ -z "$(test_missing_programs mpirun mpicc)" ]; then
 	test_expect_success 'an MPI program under mpirun, undisturbed and up to the middle' '
-		mpicc -O2 -o ring ring.c && folder want && folder mpi stop && cp ring "$home/want" && cp ring "$home/mpi" &&
+		mpicc -O2 -o ring "$top_srcdir/testsuite/real/mpi-ring.c" && folder want && folder mpi stop && cp ring "$home/want" && cp ring "$home/mpi" &&
 		want=$(submit want -n3 -N1 -o out mpi.sh) && job=$(submit mpi -n3 -N1 -o out mpi.sh) && at mpi 1 &&
 		slurm_await_state $want COMPLETED
 	'
