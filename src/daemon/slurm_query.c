@@ -61,6 +61,15 @@ static int parse_name(const char *text, uint32_t job, struct slurm_job *ret, str
 	return stasis_fail(err, STASIS_E_IO, "squeue calls job %u '%.40s'", job, text);
 }
 
+/* What could not be kept (state.c) would make the job one without policies. */
+static void take_trait(char *ret, size_t size, const char *text)
+{
+	(void)snprintf(ret, size, "%s", text);
+	for (; *ret; ret++)
+		if ((unsigned char)*ret < ' ' || *ret == 0x7f)
+			*ret = '?';
+}
+
 /* "JOBID|NAME|UID|GID|STATE|NODES|PARTITION|QOS|ACCOUNT|FOLDER" of squeue. */
 static int parse_job(char *line, uint32_t job, struct slurm_job *ret, struct stasis_error *err)
 {
@@ -81,9 +90,9 @@ static int parse_job(char *line, uint32_t job, struct slurm_job *ret, struct sta
 	/* while a signal of slurmctld is on its way to it, a job that runs is called so */
 	(void)snprintf(ret->state, sizeof(ret->state), "%s",
 		       strcmp(fields[4], "SIGNALING") == 0 ? "RUNNING" : fields[4]);
-	(void)snprintf(ret->traits.partition, sizeof(ret->traits.partition), "%s", fields[6]);
-	(void)snprintf(ret->traits.qos, sizeof(ret->traits.qos), "%s", fields[7]);
-	(void)snprintf(ret->traits.account, sizeof(ret->traits.account), "%s", fields[8]);
+	take_trait(ret->traits.partition, sizeof(ret->traits.partition), fields[6]);
+	take_trait(ret->traits.qos, sizeof(ret->traits.qos), fields[7]);
+	take_trait(ret->traits.account, sizeof(ret->traits.account), fields[8]);
 	ret->nodes = strdup(fields[5]);
 	ret->work_dir = strdup(line);
 	if (!ret->nodes || !ret->work_dir)

@@ -215,17 +215,13 @@ void store_remove_aborted(const struct store *s)
 		remove_folder(fd, s->aborted, 1);
 }
 
-static bool is_draft(const char *name)
-{
-	return strncmp(name, ".draft-", 7) == 0 || strncmp(name, ".aborted-", 9) == 0;
-}
-
-static bool is_stale(int folder, const char *name)
+static bool is_stale(int folder, const char *name, time_t age_s)
 {
 	struct stat st;
 
-	return is_draft(name) && fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       st.st_mtime + DRAFT_MAX_AGE_S < time(NULL);
+	if (strncmp(name, ".draft-", 7) != 0 && strncmp(name, ".aborted-", 9) != 0)
+		return false;
+	return fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_mtime + age_s <= time(NULL);
 }
 
 /* The oldest checkpoint that is to stay: with it there are `keep` that are whole. 0: there are not so many. */
@@ -243,20 +239,27 @@ static unsigned oldest_to_keep(int folder, unsigned keep)
 	return 0;
 }
 
-void store_prune(const struct store *s, unsigned keep)
+/* Checkpoints before that one, and drafts of that age. */
+static void remove_before(int folder, unsigned oldest, time_t draft_age_s)
 {
-	scoped_fd int fd = open_folder(s, NULL);
-	int again = fd >= 0 ? openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	scoped_dir DIR *dir = again >= 0 ? fdopendir(again) : NULL;
-	unsigned oldest = fd >= 0 ? oldest_to_keep(fd, keep) : 0;
+	int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	scoped_dir DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	const struct dirent *e;
 
 	while (dir && (e = readdir(dir))) {
 		unsigned n = generation_of(e->d_name);
 
-		if ((n && n < oldest) || is_stale(fd, e->d_name))
-			remove_folder(fd, e->d_name, 1);
+		if ((n && n < oldest) || is_stale(folder, e->d_name, draft_age_s))
+			remove_folder(folder, e->d_name, 1);
 	}
+}
+
+void store_prune(const struct store *s, unsigned keep)
+{
+	scoped_fd int fd = open_folder(s, NULL);
+
+	if (fd >= 0)
+		remove_before(fd, oldest_to_keep(fd, keep), DRAFT_MAX_AGE_S);
 }
 
 /* Of a link that a job would follow. */
@@ -278,10 +281,7 @@ int store_remove_all(const char *generation, const char *own_dir, uint32_t job, 
 {
 	struct store s = {.sub = ""};
 	const char *slash = strrchr(generation, '/');
-	scoped_dir DIR *dir = NULL;
 	scoped_fd int fd = -1;
-	const struct dirent *e;
-	int again;
 
 	if (!slash || slash == generation || !generation_of(slash + 1))
 		return stasis_fail(err, STASIS_E_USAGE, "'%.150s' is no checkpoint", generation);
@@ -289,11 +289,7 @@ int store_remove_all(const char *generation, const char *own_dir, uint32_t job, 
 	fd = open_folder(&s, err);
 	if (fd < 0)
 		return -1;
-	again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	dir = again >= 0 ? fdopendir(again) : NULL;
-	while (dir && (e = readdir(dir)))
-		if (generation_of(e->d_name) || is_draft(e->d_name))
-			remove_folder(fd, e->d_name, 1);
+	remove_before(fd, -1u, 0);
 	if (rmdir(s.folder) < 0 && errno != ENOTEMPTY && errno != EEXIST) /* a file of the user's may be there */
 		return stasis_fail_errno(err, STASIS_E_IO, "remove '%.150s'", s.folder);
 	remove_link(own_dir, job, s.folder);
