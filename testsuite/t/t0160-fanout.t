@@ -36,13 +36,20 @@ count() { # WORD: of dumps
 }
 all_go_on() { # who stood still runs, and nobody was killed
 	[ "$(count stops)" = "$(count runs)" ] && [ "$(count killed)" = 0 ] &&
-		[ -z "$(sed -n "s/ runs//p" f/log | sort | uniq -d)" ]
+		[ -z "$(sed -n "s/ runs//p" f/log | sort | uniq -d)" ] && return
+	echo "not all go on:" && sort -n f/log
+	return 1
+}
+nothing_left() { # of an image
+	[ -z "$(generations)" ] && return
+	echo "left over:" && find f/images
+	return 1
 }
 # broken NODE:MOMENT:HOW NAMES [OPTION]...: no checkpoint, a message that begins with one of NAMES
 broken() {
 	local fault=$1 names=$2 n
 	shift 2
-	test_expect_status 1 round -f "$fault" "$@" && grep -q '^failed' out && [ -z "$(generations)" ] && all_go_on || return
+	test_expect_status 1 round -f "$fault" "$@" && grep -q '^failed' out && nothing_left && all_go_on || return
 	for n in $names; do
 		! grep -q "message=127.77.0.$n: " out || return 0
 	done
@@ -78,7 +85,7 @@ test_expect_success 'who is silent is named by who asked, in time; those below a
 	broken 6:written:stop "6 1" -t 6 && [ "$(sed -n "s/.* ms=\([0-9]*\) .*/\1/p" out)" -lt 12000 ] && grep -q "^7 runs" f/log && grep -q "^6 runs" f/log
 '
 test_expect_success 'nobody stands still behind it until the time is over, when there is no checkpoint any more' '
-	broken 60:written:fail 60 -f 6:written:stop -t 90 && grep -q "^6 runs" f/log && grep -q "^7 runs" f/log
+	broken 60:written:fail 60 -a 6 -a 7 -f 6:written:stop -t 90 && grep -q "^6 runs" f/log && grep -q "^7 runs" f/log
 '
 test_expect_success 'so is one that was silent from the beginning, and a leaf; vacate' '
 	broken 1:start:stop 1 -t 3 -v && broken 60:durable:stop "60 58 46" -t 6 -v && grep -q "^60 runs" f/log

@@ -12,6 +12,7 @@
  *	-v  vacate instead of create
  *	-f NODE:MOMENT:HOW  break node NODE (from 1) at start, written or durable: fail, die (the worker is
  *	    killed) or stop (it stands still until the end)
+ *	-a NODE  who fails does so when the dump on NODE has begun
  *
  * Prints its session and one line for each round: "done" or "failed", then key=value. FOLDER gets log (of each
  * dump "NODE stops", and at its end "NODE runs" or "NODE killed"), journal, and the images.
@@ -36,6 +37,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 enum { MAX_NODES = SLURM_MAX_NODES, RACK = 64, MAX_FAULTS = 64, JOB = 1 };
 
@@ -55,6 +57,8 @@ static struct sim {
 	char folder[PATH_MAX];
 	struct fault faults[MAX_FAULTS];
 	size_t nr_faults;
+	unsigned awaited[MAX_FAULTS]; /* nodes */
+	size_t nr_awaited;
 	unsigned node; /* in a worker: which one it is */
 } sim;
 
@@ -119,6 +123,33 @@ static void note(const char *what)
 		die(path);
 }
 
+static bool has_stopped(unsigned node)
+{
+	char path[PATH_MAX + 8], line[64];
+	unsigned n;
+	bool found = false;
+	FILE *log;
+
+	(void)snprintf(path, sizeof(path), "%s/log", sim.folder);
+	log = fopen(path, "re");
+	while (log && !found && fgets(line, sizeof(line), log))
+		found = sscanf(line, "%u stops", &n) == 1 && n == node && strstr(line, "stops");
+	if (log)
+		(void)fclose(log);
+	return found;
+}
+
+/* A failure that is to be met by others in the middle of their work comes when they are there. */
+static void await_others(void)
+{
+	const struct timespec pause = {.tv_nsec = 2000000};
+	int64_t deadline = wire_now_ms() + 60000;
+
+	for (size_t i = 0; i < sim.nr_awaited; i++)
+		while (!has_stopped(sim.awaited[i]) && wire_now_ms() < deadline)
+			(void)nanosleep(&pause, NULL);
+}
+
 /* What is to happen to this node now; in a dump the worker is the parent. */
 static int break_here(enum moment moment, pid_t worker, struct stasis_error *err)
 {
@@ -127,9 +158,12 @@ static int break_here(enum moment moment, pid_t worker, struct stasis_error *err
 
 		if (f->node != sim.node || f->moment != moment)
 			continue;
-		if (f->how == FAIL)
-			return stasis_fail(err, STASIS_E_UNSUPPORTED, "this node is told to fail");
-		(void)kill(worker, f->how == DIE ? SIGKILL : SIGSTOP);
+		if (f->how != FAIL) {
+			(void)kill(worker, f->how == DIE ? SIGKILL : SIGSTOP);
+			continue;
+		}
+		await_others();
+		return stasis_fail(err, STASIS_E_UNSUPPORTED, "this node is told to fail");
 	}
 	return 0;
 }
@@ -351,7 +385,7 @@ static void take_options(int argc, char **argv)
 	sim.nr_nodes = 10;
 	sim.rounds = 1;
 	sim.max_wait_s = 60;
-	while ((opt = getopt(argc, argv, "n:w:t:r:p:vf:")) >= 0) {
+	while ((opt = getopt(argc, argv, "n:w:t:r:p:vf:a:")) >= 0) {
 		if (opt == 'n')
 			sim.nr_nodes = number(optarg, 1, MAX_NODES);
 		else if (opt == 'w')
@@ -366,6 +400,8 @@ static void take_options(int argc, char **argv)
 			sim.is_vacate = true;
 		else if (opt == 'f')
 			add_fault(optarg);
+		else if (opt == 'a' && sim.nr_awaited < MAX_FAULTS)
+			sim.awaited[sim.nr_awaited++] = number(optarg, 1, MAX_NODES);
 		else
 			exit(2);
 	}
@@ -386,6 +422,7 @@ int main(int argc, char **argv)
 	take_options(argc, argv);
 	(void)setsid(); /* workers outlive us: the session tells which are ours */
 	printf("session %d\n", getsid(0));
+	(void)fflush(stdout); /* not once more by each child that ends with exit() */
 	if (identity_user(0, 0, NULL) < 0) /* loads what it needs here, once for all */
 		die("root");
 	identity_root();

@@ -35,7 +35,7 @@ enum {
 	NS_PER_MS = 1000000,
 	WAIT_MS = 60,
 	EARLY_MS = 3,	/* clocks of different grain */
-	LATE_MS = 2000, /* a loaded machine */
+	LATE_MS = 60000, /* semtimedop, sigtimedwait: begun anew as long as interruptions come */
 };
 
 extern char **environ;
