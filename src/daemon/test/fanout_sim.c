@@ -125,15 +125,15 @@ static void note(const char *what)
 
 static bool has_stopped(unsigned node)
 {
-	char path[PATH_MAX + 8], line[64];
-	unsigned n;
+	char path[PATH_MAX + 8], line[64], wanted[64];
 	bool found = false;
 	FILE *log;
 
+	(void)snprintf(wanted, sizeof(wanted), "%u stops\n", node);
 	(void)snprintf(path, sizeof(path), "%s/log", sim.folder);
 	log = fopen(path, "re");
 	while (log && !found && fgets(line, sizeof(line), log))
-		found = sscanf(line, "%u stops", &n) == 1 && n == node && strstr(line, "stops");
+		found = strcmp(line, wanted) == 0;
 	if (log)
 		(void)fclose(log);
 	return found;

@@ -35,7 +35,8 @@ enum {
 	NS_PER_MS = 1000000,
 	WAIT_MS = 60,
 	EARLY_MS = 3,	/* clocks of different grain */
-	LATE_MS = 60000, /* semtimedop, sigtimedwait: begun anew as long as interruptions come */
+	LATE_MS = 2000, /* a loaded machine */
+	LATE_AFRESH_MS = 60000, /* its time-out starts afresh as long as interruptions come */
 };
 
 extern char **environ;
@@ -154,7 +155,7 @@ static int call_recv_timeout(void)
 	return recv(sv[0], &c, 1, 0) < 0 && errno == EAGAIN;
 }
 
-static void run_timed(struct subject_page *p, int (*call)(void))
+static void run_timed(struct subject_page *p, int (*call)(void), int late_ms)
 {
 	p->is_ready = 1;
 	for (;;) {
@@ -169,29 +170,29 @@ static void run_timed(struct subject_page *p, int (*call)(void))
 		took = now_ms() - start;
 		if (took < WAIT_MS - EARLY_MS)
 			fail(p, "ended after %d ms", (int)took);
-		if (took > LATE_MS)
+		if (took > late_ms)
 			fail(p, "ended only after %d ms", (int)took);
 		p->rounds++;
 	}
 }
 
-#define TIMED(name)                                         \
+#define TIMED(name, late_ms)                                \
 	static void run_##name(struct subject_page *p)      \
 	{                                                   \
-		run_timed(p, call_##name);                  \
+		run_timed(p, call_##name, late_ms);         \
 	}
 
-TIMED(nanosleep)
-TIMED(clock_nanosleep)
-TIMED(poll)
-TIMED(ppoll)
-TIMED(select)
-TIMED(epoll_wait)
-TIMED(epoll_pwait)
-TIMED(futex)
-TIMED(semtimedop)
-TIMED(sigtimedwait)
-TIMED(recv_timeout)
+TIMED(nanosleep, LATE_MS)
+TIMED(clock_nanosleep, LATE_MS)
+TIMED(poll, LATE_MS)
+TIMED(ppoll, LATE_MS)
+TIMED(select, LATE_MS)
+TIMED(epoll_wait, LATE_MS)
+TIMED(epoll_pwait, LATE_MS)
+TIMED(futex, LATE_MS)
+TIMED(semtimedop, LATE_AFRESH_MS)
+TIMED(sigtimedwait, LATE_AFRESH_MS)
+TIMED(recv_timeout, LATE_AFRESH_MS)
 
 /* ---- calls that wait for ever: any return is wrong */
 
