@@ -2,7 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Rounds of sixty daemons in a tree (src/daemon/test/fanout_sim.c): all nodes or none, whoever of them
 # fails, dies or is silent, and wherever in the tree; everybody who stood still goes on.
+# A network of its own: the addresses of the nodes are fixed.
+if [ "$(id -u)" = 0 ] && [ -z "$TEST_NETWORK" ] && unshare -n true 2>/dev/null; then
+	TEST_NETWORK=1 exec unshare -n bash "$0" "$@"
+fi
 . "$(dirname "$0")/../lib/test-lib.sh"
+[ -z "$TEST_NETWORK" ] || ip link set lo up || test_skip_all 'no loopback in a network of its own'
 
 sim=$top_builddir/src/daemon/test/fanout_sim
 [ -x "$sim" ] || test_skip_all 'built without Slurm'
