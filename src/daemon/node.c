@@ -169,8 +169,11 @@ static int dump(const struct order *o, const struct task_info *t, int fd, struct
 	name_stand_ins(o, &sruns);
 	opts.dirfd = dir;
 	opts.name = name;
-	if (stasis_dump(&opts, &result, &ret->err) < 0)
+	if (stasis_dump(&opts, &result, &ret->err) < 0) {
+		/* what came into it while the coordinator removed it keeps the folder: the last one out does that */
+		store_remove_aborted(&o->store);
 		return stasis_fail_prefix(&ret->err, "task %u", t->global);
+	}
 	ret->report = (struct report){
 		.bytes = result.bytes,
 		.stopped_us = result.stopped_ns / 1000,
