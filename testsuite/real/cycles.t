@@ -3,7 +3,7 @@
 # A tree of 50 processes with 200 threads, checkpointed, killed and restarted 100 times: nothing fails,
 # nothing grows, nothing is left. CYCLES=N makes it another number.
 TEST_LIMIT=${TEST_LIMIT:-1200}
-. "$(dirname "$0")/../lib/own-mounts.sh"
+. "$(dirname "$0")/../lib/own-pids.sh"
 . "$(dirname "$0")/../lib/test-lib.sh"
 . "$(dirname "$0")/../lib/matrix.sh"
 

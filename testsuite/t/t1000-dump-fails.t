@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A checkpoint that fails says why, leaves nothing under a final name and the program running.
 TEST_LIMIT=180
+. "$(dirname "$0")/../lib/own-mounts.sh"
 . "$(dirname "$0")/../lib/test-lib.sh"
 . "$(dirname "$0")/../lib/matrix.sh"
 

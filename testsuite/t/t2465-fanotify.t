@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # fanotify groups.
 TEST_LIMIT=300
+. "$(dirname "$0")/../lib/own-mounts.sh"
 . "$(dirname "$0")/../lib/test-lib.sh"
 . "$(dirname "$0")/../lib/matrix.sh"
 
