@@ -77,10 +77,6 @@ SLURM_PROCID=0 bash step.sh shell
 srun -n1 echo after
 END
 
-# What Slurm says of tasks that end with a status names their nodes, and comes when it comes.
-said() {
-	grep -v "^srun: " "$1"
-}
 jobs_begin() { # FOLDER WHAT-FIRST
 	local n j
 	for n in $names; do

@@ -102,7 +102,7 @@ test_expect_success 'each is restarted alone' '
 	scheckpoint restart ${array}_0 && slurm_await_state ${array}_0 RUNNING && rm "$home/array/stop" &&
 	for i in 0 1 2; do slurm_await_state ${array}_$i COMPLETED || break; done && [ $i = 2 ] &&
 	for i in 0 1 2; do
-		{ echo "begin $i"; seq -f "$i %g" 40; echo "end $i"; } | diff - <(grep -v "^srun: " "$home/array/out.$i") || break
+		{ echo "begin $i"; seq -f "$i %g" 40; echo "end $i"; } | diff - <(said "$home/array/out.$i") || break
 	done && [ "$(states $array)" = "COMPLETED COMPLETED COMPLETED" ]
 '
 test_expect_success 'tasks that have not begun have one number: it is refused' '
@@ -118,7 +118,7 @@ test_expect_success 'a heterogeneous job whose script runs steps in its first co
 	scheckpoint --wait create $het && scheckpoint --wait vacate $het+0 && await_component $het PENDING && await_component $((het + 1)) PENDING &&
 	rm "$home/het/stop" && scheckpoint restart $het && await_component $het COMPLETED && await_component $((het + 1)) COMPLETED &&
 	[ $(as_root scontrol show job $het | grep -c "Restarts=1 ") = 2 ] &&
-	{ seq -f "own %g" 40; echo "end 2"; } | diff - <(grep -v "^srun: " "$home/het/out")
+	{ seq -f "own %g" 40; echo "end 2"; } | diff - <(said "$home/het/out")
 '
 test_expect_success 'another component is refused by name, and steps' '
 	folder part stop && part=$(submit part -n1 -o out : -n1 het.sh) && at part 1 &&

@@ -135,3 +135,9 @@ scheckpoint() {
 slurm_cancel() { # JOB...
 	as_root scancel "$@"
 }
+
+# said FILE: without what Slurm says by itself (of nodes that are busy, of tasks that end with a status), which
+# names nodes and comes when it comes.
+said() {
+	grep -v "^srun: " "$1"
+}
